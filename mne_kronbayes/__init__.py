@@ -1,0 +1,1 @@
+"""Hierarchical sparse Bayesian learning with a Kronecker space-time covariance (Dugh)."""

@@ -1,0 +1,1 @@
+"""A learned inverse solution, 3D-PIUNet: not released yet."""

@@ -1,0 +1,1 @@
+"""Distillation of the relevant subspace of a teacher's layers: not released yet."""
