@@ -9,15 +9,15 @@ from pathlib import Path
 
 import mne
 import numpy as np
-from mne.utils import logger, verbose
-from scipy.spatial import ConvexHull
+from mne.utils import verbose
+
+from mne_invkit.shells import SHIPPED, place_electrodes, template_shells
 
 SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Scalp, skull and brain conductivities (S/m) in MNE's own order: brain, skull, scalp."""
 
-_SHIPPED = Path(mne.__file__).parent / "data" / "fsaverage"
-_LAYOUT = 1  # raise when the files of the subject folder change
+_LAYOUT = 2  # raise when the files of the subject folder change
 _MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
     [
         [0.9975, -0.0073, 0.0176, -0.0429],
@@ -27,73 +27,6 @@ _MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
     ]
 )
 _HEMIS = {"lh": "left", "rh": "right"}
-_MAX_GAP = 0.025  # m, inner skull to skin; the shipped skin reaches into the neck
-_MIN_GAP = 0.008  # m
-_SKULL_SHARE = 0.5  # of the gap between inner skull and skin
-
-
-# %% Geometry
-
-
-def _icosphere(n_subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit icosphere: vertices (n, 3) and outward triangles (m, 3)."""
-    golden = (1 + np.sqrt(5)) / 2
-    one = np.array([[0, s, t * golden] for s in (-1, 1) for t in (-1, 1)])
-    rr = np.concatenate([np.roll(one, k, axis=1) for k in range(3)])
-    for _ in range(n_subdivisions):
-        tris = ConvexHull(rr).simplices
-        edges = np.unique(np.sort(tris[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)), axis=0)
-        rr = np.concatenate([rr, rr[edges].mean(axis=1)])
-        rr /= np.linalg.norm(rr, axis=1, keepdims=True)
-    rr = rr / np.linalg.norm(rr, axis=1, keepdims=True)
-    tris = ConvexHull(rr).simplices
-    inward = np.linalg.det(rr[tris]) < 0
-    tris[inward] = tris[inward][:, ::-1]
-    return rr, tris
-
-
-def _radii(origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.ndarray):
-    """Distance from `origin` to the outermost crossing of a surface along each direction.
-
-    Every ray is tested against every triangle (Moller & Trumbore 1997):
-    O(n_directions x n_triangles).
-    """
-    a, b, c = (rr[tris[:, k]] - origin for k in range(3))
-    ab, ac = b - a, c - a
-    a_x_ab = np.cross(a, ab)
-    out = np.empty(len(directions))
-    for k, direction in enumerate(directions):
-        normal = np.cross(direction, ac)
-        det = np.einsum("ij,ij->i", ab, normal)
-        det[det == 0] = np.nan
-        u = -np.einsum("ij,ij->i", a, normal) / det
-        v = -(a_x_ab @ direction) / det
-        distance = -np.einsum("ij,ij->i", ac, a_x_ab) / det
-        hit = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9) & (distance > 0)
-        if not hit.any():
-            raise RuntimeError(f"No surface in the direction {direction} of {origin}.")
-        out[k] = distance[hit].max()
-    return out
-
-
-def _shells() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Closed nested shells in the MRI frame (m): inner skull, outer skull, outer skin.
-
-    The three share the directions of one icosphere around the centroid of the inner skull.
-    The skull is the inner half of the gap between brain and skin, and the gap is bounded,
-    which cuts the neck and the jaw off the shipped skin.
-    """
-    inner = mne.read_bem_surfaces(_SHIPPED / "fsaverage-inner_skull-bem.fif", verbose="error")[0]
-    skin = mne.read_bem_surfaces(_SHIPPED / "fsaverage-head.fif", verbose="error")[0]
-    origin = inner["rr"].mean(axis=0)
-    directions, tris = _icosphere(3)
-    r_inner = _radii(origin, directions, inner["rr"], inner["tris"])
-    r_skin = _radii(origin, directions, skin["rr"], skin["tris"])
-    gap = np.clip(r_skin - r_inner, _MIN_GAP, _MAX_GAP)
-    radii = dict(
-        inner_skull=r_inner, outer_skull=r_inner + _SKULL_SHARE * gap, outer_skin=r_inner + gap
-    )
-    return {name: (origin + r[:, None] * directions, tris) for name, r in radii.items()}
 
 
 # %% The subject folder
@@ -119,9 +52,9 @@ def _write_subject(folder: Path) -> None:
             values = nibabel.load(fsaverage[f"{key}_{side}"]).darrays[0].data
             nibabel.freesurfer.write_morph_data(surf / f"{hemi}.{name}", values)
     _write_mri(folder / "mri" / "T1.mgz")
-    for name, (rr, tris) in _shells().items():
+    for name, (rr, tris) in template_shells().items():
         mne.write_surface(bem / f"{name}.surf", rr * 1e3, tris)
-    fiducials, frame = mne.io.read_fiducials(_SHIPPED / "fsaverage-fiducials.fif", verbose="error")
+    fiducials, frame = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
     mne.io.write_fiducials(bem / f"{SUBJECT}-fiducials.fif", fiducials, frame, verbose="error")
 
 
@@ -194,7 +127,7 @@ def template_trans() -> mne.transforms.Transform:
     trans : mne.transforms.Transform
         Head to MRI (surface RAS, which for this subject is MNI305).
     """
-    return mne.read_trans(_SHIPPED / "fsaverage-trans.fif")
+    return mne.read_trans(SHIPPED / "fsaverage-trans.fif")
 
 
 @verbose
@@ -232,6 +165,19 @@ def template_bem(
     return mne.read_bem_solution(_cached(path, build))
 
 
+def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.SourceSpaces:
+    """Leave out vertices without cortex, where the white surface closes over the brainstem."""
+    import nibabel
+
+    for s, hemi in zip(src, _HEMIS, strict=True):
+        path = subjects_dir / SUBJECT / "surf" / f"{hemi}.thickness"
+        s["inuse"][nibabel.freesurfer.read_morph_data(path) == 0] = 0
+        s["vertno"] = np.flatnonzero(s["inuse"])
+        s["nuse"] = len(s["vertno"])
+        s["nuse_tri"], s["use_tris"] = 0, None  # the triangulation has lost vertices
+    return src
+
+
 @verbose
 def template_source_space(
     src: str = "surface", *, spacing: str = "ico4", pos: float = 7.0, verbose=None
@@ -243,8 +189,9 @@ def template_source_space(
     src : {"surface", "volume"}
         The white surfaces of the cortex, or a regular grid inside the skull.
     spacing : str
-        Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,284
-        sources, ``"ico4"``: 5,124, ``"all"``: 20,484).
+        Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,250
+        sources, ``"ico4"``: 4,980, ``"all"``: 19,917). Vertices of the medial wall, where
+        there is no cortex, are left out.
     pos : float
         Distance between the points of the grid in mm.
     %(verbose)s
@@ -262,9 +209,10 @@ def template_source_space(
         path = bem / f"{SUBJECT}-{spacing}-src.fif"
 
         def make():
-            return mne.setup_source_space(
+            src = mne.setup_source_space(
                 SUBJECT, spacing=spacing, subjects_dir=subjects_dir, add_dist=False
             )
+            return _without_medial_wall(src, subjects_dir)
     else:
         path = bem / f"{SUBJECT}-vol-{pos:g}-src.fif"
 
@@ -277,76 +225,7 @@ def template_source_space(
     return mne.read_source_spaces(_cached(path, lambda made: make().save(made)))
 
 
-# %% Electrodes and the forward solution
-
-
-@verbose
-def place_electrodes(
-    info: mne.Info, bem: mne.bem.ConductorModel, trans: mne.transforms.Transform, *, verbose=None
-) -> mne.Info:
-    """Move the electrodes radially onto the skin of a head.
-
-    Parameters
-    ----------
-    info : mne.Info
-        Measurement info with electrode positions in the head frame.
-    bem : mne.bem.ConductorModel
-        Head model whose outermost surface is the skin.
-    trans : mne.transforms.Transform
-        Head to MRI transformation.
-    %(verbose)s
-
-    Returns
-    -------
-    info : mne.Info
-        A copy with the moved electrodes. None lies within 0.1 mm of a vertex of the skin,
-        where the gain of MNE is not a number.
-    """
-    info = info.copy()
-    picks = mne.pick_types(info, meg=False, eeg=True, exclude=[])
-    if not len(picks):
-        return info
-    old = np.array([info["chs"][k]["loc"][:3] for k in picks])
-    bad = ~np.isfinite(old).all(axis=1) | (np.abs(old).max(axis=1) == 0)
-    if bad.any():
-        names = [info["ch_names"][k] for k in picks[bad]]
-        raise ValueError(
-            f"{len(names)} EEG channels have no position ({', '.join(names[:5])}...): call "
-            'inst.set_montage("standard_1005") with the montage of your cap first, or drop '
-            "these channels with inst.drop_channels."
-        )
-    skin = bem["surfs"][0]  # the outermost comes first
-    origin = bem["surfs"][-1]["rr"].mean(axis=0)
-    directions = mne.transforms.apply_trans(trans, old) - origin
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    new = _on_surface(origin, directions, skin)
-    near = np.linalg.norm(new[:, None] - skin["rr"], axis=2).min(axis=1) < 1e-4
-    if near.any():
-        aside = np.cross(directions[near], np.roll(directions[near], 1, axis=1))
-        aside /= np.linalg.norm(aside, axis=1, keepdims=True)
-        nudged = directions[near] + 5e-3 * aside  # about half a millimetre on the skin
-        new[near] = _on_surface(
-            origin, nudged / np.linalg.norm(nudged, axis=1, keepdims=True), skin
-        )
-    new = mne.transforms.apply_trans(mne.transforms.invert_transform(trans), new)
-    moved = 1e3 * np.linalg.norm(new - old, axis=1)
-    message = (
-        f"Moved {len(picks)} electrodes onto the template's skin: median {np.median(moved):.1f} mm"
-        f", at most {moved.max():.1f} mm."
-    )
-    if np.median(moved) > 30:
-        mne.utils.warn(f"{message} Check the units and the frame of the montage.")
-    else:
-        logger.info(message)
-    for k, loc in zip(picks, new, strict=True):
-        info["chs"][k]["loc"][:3] = loc
-    return info
-
-
-def _on_surface(origin, directions, surface) -> np.ndarray:
-    """Points where rays from `origin` leave a surface, shape (n, 3)."""
-    r = _radii(origin, directions, surface["rr"], surface["tris"])
-    return origin + r[:, None] * directions
+# %% The forward solution
 
 
 @verbose
@@ -393,7 +272,7 @@ def template_forward(
     >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
     >>> forward = template_forward(info, spacing="ico3", verbose=False)
     >>> forward["nsource"]
-    1284
+    1250
     """
     picks = mne.pick_types(info, meg=True, eeg=True, ref_meg=True, exclude=[])
     if not len(picks):

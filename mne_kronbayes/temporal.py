@@ -21,6 +21,9 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular, toeplitz
 FLOOR = 1e-6
 """Least white share of a temporal covariance (-60 dB)."""
 
+ROWS_PER_COMPONENT = 4
+"""Rows (sensors x trials) that a full covariance needs for each of its dimensions."""
+
 
 class TemporalFamily(Protocol):
     """What the loop asks of a temporal covariance.
@@ -38,11 +41,15 @@ class TemporalFamily(Protocol):
 
     def __init__(self, n_times: int): ...
 
+    @staticmethod
+    def n_components(n_rows: int, n_times: int) -> int:
+        """Temporal dimensions that so many rows (sensors x trials) can teach it."""
+
     def whiten(self, rows: np.ndarray) -> np.ndarray:
         """Return rows Z of shape (..., T) with Z Z^T = rows B^-1 rows^T."""
 
     def update(self, rows: np.ndarray) -> None:
-        """Lower T-independent cost log|B| + tr(B^-1 M), M = rows^T rows / len(rows)."""
+        """Lower log|B| + tr(B^-1 M), M = rows^T rows / len(rows)."""
 
     def normalize(self) -> float:
         """Scale B to trace T and return the factor taken out."""
@@ -54,6 +61,11 @@ class Identity:
     def __init__(self, n_times: int):
         self.covariance = np.eye(n_times)
         self.log_det = 0.0
+
+    @staticmethod
+    def n_components(n_rows, n_times):
+        """Return all: there is nothing to learn."""
+        return n_times
 
     def whiten(self, rows):
         """Return the rows as they are."""
@@ -72,6 +84,11 @@ class _Dense:
 
     def __init__(self, n_times: int):
         self._set(np.eye(n_times))
+
+    @staticmethod
+    def n_components(n_rows, n_times):
+        """Return all: the families have few parameters."""
+        return n_times
 
     def _set(self, covariance: np.ndarray) -> None:
         self.covariance = covariance
@@ -95,11 +112,20 @@ class Full(_Dense):
 
     S solves S A S = S_0 C S_0, A and C the adjoint images of B^-1 and B^-1 M B^-1; with no
     floor this is the geometric mean B # M.
+
+    The rank of M is at most the number of rows: were there fewer rows than times, B would
+    explain any data for any sources. It is therefore learned on the leading temporal
+    components, four rows for each.
     """
 
     def __init__(self, n_times: int):
         super().__init__(n_times)
         self._s = np.eye(n_times) / (1 + FLOOR)
+
+    @staticmethod
+    def n_components(n_rows, n_times):
+        """Return a quarter of the rows, at most all times."""
+        return min(n_times, max(1, n_rows // ROWS_PER_COMPONENT))
 
     def update(self, rows):
         """Take one majorization-minimization step."""

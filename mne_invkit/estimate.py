@@ -1,0 +1,253 @@
+"""From arrays of sources back to MNE: estimates, residuals, dipoles, results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import mne
+import numpy as np
+from mne.utils import logger
+
+from mne_invkit.problem import InverseProblem
+
+_CLASSES = {
+    ("surface", False): mne.SourceEstimate,
+    ("surface", True): mne.VectorSourceEstimate,
+    ("volume", False): mne.VolSourceEstimate,
+    ("volume", True): mne.VolVectorSourceEstimate,
+    ("discrete", False): mne.VolSourceEstimate,
+    ("discrete", True): mne.VolVectorSourceEstimate,
+    ("mixed", False): mne.MixedSourceEstimate,
+    ("mixed", True): mne.MixedVectorSourceEstimate,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class InverseResult:
+    """What every solver returns.
+
+    Attributes
+    ----------
+    stc : SourceEstimate | list of SourceEstimate
+        The estimate (A m), one for each Evoked or epoch when several were given.
+    residual : Evoked | Epochs | Raw | list of Evoked
+        Data minus the part that the estimate explains, all projectors applied.
+    explained_variance : float
+        Share of the whitened data that the estimate explains, in percent.
+    settings : dict
+        The arguments of the solver, for reports.
+    cost : ndarray | None
+        The solver's objective at each iteration, if it iterates.
+    """
+
+    stc: object
+    residual: object
+    explained_variance: float
+    settings: dict = field(default_factory=dict)
+    cost: np.ndarray | None = None
+
+
+def check_pick_ori(pick_ori: str | None, problem: InverseProblem) -> None:
+    """Raise if the source space cannot give the orientation asked for."""
+    if pick_ori not in (None, "normal", "vector"):
+        raise ValueError(f'pick_ori must be None, "normal" or "vector", got {pick_ori!r}.')
+    kind = problem.forward["src"].kind
+    if pick_ori == "normal" and kind not in ("surface", "discrete"):
+        raise ValueError(
+            f'pick_ori="normal" needs sources with a normal, but the source space is {kind}: '
+            'pass pick_ori=None (magnitude) or "vector".'
+        )
+    if pick_ori == "vector" and problem.n_orient == 1:
+        raise ValueError(
+            'pick_ori="vector" cannot be had from fixed orientations: pass loose="auto" with the '
+            "free-orientation forward solution, or pick_ori=None."
+        )
+
+
+def make_stc(
+    problem: InverseProblem, amplitude: np.ndarray, *, pick_ori: str | None = None,
+    sparse: bool = False,
+):  # fmt: skip
+    """Put amplitudes into the source estimate class that the source space asks for.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    amplitude : ndarray, shape (n_locations * n_orient, n_times)
+        Amplitude of each component in A m.
+    pick_ori : None | "normal" | "vector"
+        Magnitude (signed when the orientation is fixed), component along the normal, or
+        vectors.
+    sparse : bool
+        Keep only the locations that are not zero throughout.
+
+    Returns
+    -------
+    stc : SourceEstimate
+        One of MNE's six classes.
+    """
+    check_pick_ori(pick_ori, problem)
+    src, n_orient = problem.forward["src"], problem.n_orient
+    vectors = amplitude.reshape(-1, n_orient, amplitude.shape[-1])
+    keep = np.abs(vectors).max(axis=(1, 2)) > 0 if sparse else np.ones(len(vectors), bool)
+    vectors = vectors[keep]
+    if pick_ori == "vector":
+        axes = problem.forward["source_nn"].reshape(-1, n_orient, 3)[keep]
+        data = np.einsum("noi,not->nit", axes, vectors)
+    elif n_orient == 1:
+        data = vectors[:, 0]
+    elif pick_ori == "normal":
+        data = vectors[:, 2]
+    else:
+        data = np.linalg.norm(vectors, axis=1)
+    counts = np.cumsum([len(s["vertno"]) for s in src])[:-1]
+    vertices = [s["vertno"][k] for s, k in zip(src, np.split(keep, counts), strict=True)]
+    times = problem.times
+    tstep = 1 / problem.info["sfreq"]
+    return _CLASSES[src.kind, pick_ori == "vector"](
+        data, vertices, tmin=times[0], tstep=tstep, subject=src[0].get("subject_his_id")
+    )
+
+
+def make_residual(problem: InverseProblem, amplitude: np.ndarray):
+    """Data minus the field of the sources, all projectors applied.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    amplitude : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Amplitude of each component in A m.
+
+    Returns
+    -------
+    residual : Evoked | list of Evoked | Epochs | Raw
+        Of the type of the data, with the channels used.
+    """
+    gain = problem.projector @ problem.forward["sol"]["data"]
+    active = np.flatnonzero(np.abs(amplitude).max(axis=(0, 2)))
+    fields = gain[:, active] @ amplitude[:, active]
+    names = problem.info["ch_names"]
+    residuals = []
+    for k, inst in enumerate(problem.insts):
+        residual = inst.copy() if isinstance(inst, mne.Evoked) else inst.copy().load_data()
+        residual = residual.pick(names, verbose="error").apply_proj(verbose="error")
+        data = problem.projector @ residual.get_data()
+        if isinstance(inst, mne.BaseEpochs):
+            residual = mne.EpochsArray(
+                data - fields, residual.info, inst.events, inst.tmin, inst.event_id,
+                baseline=None, metadata=inst.metadata, proj=False, verbose="error",
+            )  # fmt: skip
+        elif isinstance(inst, mne.Evoked):
+            residual.data = data - fields[k]
+        else:
+            residual = mne.io.RawArray(
+                data - fields[0], residual.info, inst.first_samp, verbose="error"
+            )
+        residuals.append(residual)
+    return residuals if len(residuals) > 1 else residuals[0]
+
+
+def explained_variance(problem: InverseProblem, sources: np.ndarray) -> float:
+    """Share of the whitened data that the sources explain, in percent.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Sources in the scale of ``problem.gain``.
+
+    Returns
+    -------
+    percent : float
+        100 (1 - ||data - gain sources||^2 / ||data||^2), as MNE's solvers log it.
+    """
+    active = np.flatnonzero(np.abs(sources).max(axis=(0, 2)))
+    rest = problem.data - problem.gain[:, active] @ sources[:, active]
+    power = np.sum(problem.data**2)
+    percent = 100 * (1 - np.sum(rest**2) / power) if power > 0 else 0.0
+    logger.info("Explained %0.1f%% variance", percent)
+    return float(percent)
+
+
+def make_dipoles(problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 10) -> list:
+    """Sources as dipoles, those that explain most sensor variance first.
+
+    Sensor variance and not amplitude ranks them, since deep and silent sources of free
+    orientation get large amplitudes for little field.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    sources : ndarray, shape (n_locations * n_orient, n_times)
+        Sources of one trial in the scale of ``problem.gain``.
+    n_dipoles : int
+        At most so many.
+
+    Returns
+    -------
+    dipoles : list of mne.Dipole
+        Fixed positions, orientation and amplitude over time; ``gof`` is the share of the
+        whitened data that the dipole alone explains, in percent.
+    """
+    n_orient, forward = problem.n_orient, problem.forward
+    active = np.flatnonzero(np.abs(sources).reshape(-1, n_orient, sources.shape[1]).max((1, 2)))
+    columns = (n_orient * active[:, None] + np.arange(n_orient)).ravel()
+    gain = problem.gain[:, columns].reshape(len(problem.gain), -1, n_orient)
+    moments = sources[columns].reshape(-1, n_orient, sources.shape[1])
+    fields = np.einsum("mno,not->nmt", gain, moments)
+    order = np.argsort(-np.sum(fields**2, axis=(1, 2)))[:n_dipoles]
+    power = np.maximum(np.sum(problem.data[0] ** 2, axis=0), np.finfo(float).tiny)
+    axes = forward["source_nn"].reshape(-1, n_orient, 3)
+    dipoles = []
+    for k in order:
+        location = active[k]
+        std = problem.source_std.reshape(-1, n_orient)[location]
+        moment = axes[location].T @ (std[:, None] * moments[k])
+        amplitude = np.linalg.norm(moment, axis=0)
+        rest = np.sum((problem.data[0] - fields[k]) ** 2, axis=0)
+        dipoles.append(
+            mne.Dipole(
+                problem.times,
+                np.tile(forward["source_rr"][location], (len(amplitude), 1)),
+                amplitude,
+                (moment / np.where(amplitude > 0, amplitude, 1)).T,
+                np.clip(100 * (1 - rest / power), 0, 100),
+            )
+        )
+    return dipoles
+
+
+def make_result(
+    problem: InverseProblem, sources: np.ndarray, *, pick_ori: str | None = None,
+    sparse: bool = False, **fields,
+) -> InverseResult:  # fmt: skip
+    """Bring the sources of a solver back to MNE.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Sources in the scale of ``problem.gain``.
+    pick_ori, sparse
+        As for `make_stc`.
+    **fields
+        ``settings`` and ``cost`` of the result.
+
+    Returns
+    -------
+    result : InverseResult
+        Estimate, residual and explained variance.
+    """
+    amplitude = problem.source_std[:, None] * sources
+    stcs = [make_stc(problem, a, pick_ori=pick_ori, sparse=sparse) for a in amplitude]
+    return InverseResult(
+        stc=stcs if len(stcs) > 1 else stcs[0],
+        residual=make_residual(problem, amplitude),
+        explained_variance=explained_variance(problem, sources),
+        **fields,
+    )
