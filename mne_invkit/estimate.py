@@ -172,7 +172,9 @@ def explained_variance(problem: InverseProblem, sources: np.ndarray) -> float:
     return float(percent)
 
 
-def make_dipoles(problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 10) -> list:
+def make_dipoles(
+    problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 10, *, trial: int = 0
+) -> list[mne.Dipole]:
     """Sources as dipoles, those that explain most sensor variance first.
 
     Sensor variance and not amplitude ranks them, since deep and silent sources of free
@@ -186,6 +188,8 @@ def make_dipoles(problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 
         Sources of one trial in the scale of ``problem.gain``.
     n_dipoles : int
         At most so many.
+    trial : int
+        The trial of the data that the sources explain.
 
     Returns
     -------
@@ -200,7 +204,7 @@ def make_dipoles(problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 
     moments = sources[columns].reshape(-1, n_orient, sources.shape[1])
     fields = np.einsum("mno,not->nmt", gain, moments)
     order = np.argsort(-np.sum(fields**2, axis=(1, 2)))[:n_dipoles]
-    power = np.maximum(np.sum(problem.data[0] ** 2, axis=0), np.finfo(float).tiny)
+    power = np.maximum(np.sum(problem.data[trial] ** 2, axis=0), np.finfo(float).tiny)
     axes = forward["source_nn"].reshape(-1, n_orient, 3)
     dipoles = []
     for k in order:
@@ -208,7 +212,7 @@ def make_dipoles(problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 
         std = problem.source_std.reshape(-1, n_orient)[location]
         moment = axes[location].T @ (std[:, None] * moments[k])
         amplitude = np.linalg.norm(moment, axis=0)
-        rest = np.sum((problem.data[0] - fields[k]) ** 2, axis=0)
+        rest = np.sum((problem.data[trial] - fields[k]) ** 2, axis=0)
         dipoles.append(
             mne.Dipole(
                 problem.times,

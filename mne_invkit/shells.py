@@ -74,10 +74,10 @@ def template_shells() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     r_inner = radii(origin, directions, inner["rr"], inner["tris"])
     r_skin = radii(origin, directions, skin["rr"], skin["tris"])
     gap = np.clip(r_skin - r_inner, _MIN_GAP, _MAX_GAP)
-    radii = dict(
+    distances = dict(
         inner_skull=r_inner, outer_skull=r_inner + _SKULL_SHARE * gap, outer_skin=r_inner + gap
     )
-    return {name: (origin + r[:, None] * directions, tris) for name, r in radii.items()}
+    return {name: (origin + r[:, None] * directions, tris) for name, r in distances.items()}
 
 
 def on_surface(origin, directions, surface) -> np.ndarray:

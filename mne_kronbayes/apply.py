@@ -1,0 +1,282 @@
+"""Hierarchical sparse Bayesian learning on MNE objects."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+
+import mne
+import numpy as np
+from mne.utils import fill_doc, logger, verbose, warn
+from tqdm import tqdm
+
+from mne_invkit.estimate import InverseResult, check_pick_ori, make_dipoles, make_result
+from mne_invkit.problem import Instance, InverseProblem, prepare_problem
+from mne_invkit.solvers import Solver
+from mne_kronbayes.dugh import DughResult, dugh
+from mne_kronbayes.temporal import ROWS_PER_COMPONENT
+
+
+@dataclass(frozen=True, eq=False)
+class KronBayesResult(InverseResult):
+    """What `fit_kron_bayes` learned.
+
+    Attributes
+    ----------
+    stc, residual, explained_variance, settings, cost
+        As for :class:`mne_invkit.estimate.InverseResult`; `cost` is the Type-II cost, which
+        never rises.
+    source_variance : ndarray, shape (n_locations,)
+        Learned prior variance of each location, summed over orientations, in (A m)^2.
+    active : ndarray, shape (n_active,)
+        Locations whose variance is not zero, in the order of the forward solution.
+    temporal_covariance : ndarray, shape (n_times, n_times)
+        Learned temporal covariance of sources and noise.
+    noise_cov : mne.Covariance
+        Learned noise covariance of a single trial, to compare with the given one or to pass
+        to another solver.
+    converged : bool
+        Whether the tolerance was reached.
+    problem : InverseProblem
+        The prepared problem.
+    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Posterior mean in the scale of ``problem.gain``.
+    """
+
+    source_variance: np.ndarray = None
+    active: np.ndarray = None
+    temporal_covariance: np.ndarray = None
+    noise_cov: mne.Covariance = None
+    converged: bool = True
+    problem: InverseProblem = None
+    sources: np.ndarray = None
+
+    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
+        """Return the sources that explain most sensor variance as dipoles.
+
+        Parameters
+        ----------
+        n_dipoles : int
+            At most so many.
+        trial : int
+            Which Evoked or epoch, when several were given.
+
+        Returns
+        -------
+        dipoles : list of mne.Dipole
+            Strongest field first.
+        """
+        return make_dipoles(self.problem, self.sources[trial], n_dipoles, trial=trial)
+
+
+@fill_doc
+@verbose
+def fit_kron_bayes(
+    evoked: Instance,
+    forward: mne.Forward,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    temporal: str = "toeplitz",
+    noise: str = "diagonal",
+    loose: float | str | dict = "auto",
+    depth: float | dict | None = 0.8,
+    max_iter: int = 200,
+    tol: float = 1e-5,
+    sparse: bool = False,
+    rank: None | dict | str = None,
+    pick_ori: str | None = None,
+    verbose=None,
+) -> KronBayesResult:
+    """Estimate sources, their temporal covariance and the noise by Dugh.
+
+    Parameters
+    ----------
+    evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+        The data. Several Evokeds (conditions), or the trials of Epochs, are solved jointly:
+        they share active sources, temporal covariance and noise.
+    forward : mne.Forward
+        Forward solution of any source space.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial, where learning starts (and ends, with
+        ``noise="fixed"``). None takes an ad hoc one, for a single sensor type.
+    temporal : "identity" | "full" | "toeplitz" | callable
+        Temporal covariance: white, any, or stationary. "full" needs many more sensors and
+        trials than times and is otherwise learned on the leading temporal components.
+    noise : "fixed" | "scalar" | "diagonal" | callable
+        Noise model: as given, one factor for the given covariance, or a variance for each
+        sensor. Errors of the head model act as noise, and the covariance of an averaged
+        baseline is far too small for them, hence the default.
+    %(loose)s
+    depth : float | dict | None
+        Depth weighting, see :func:`mne_invkit.problem.prepare_problem`.
+    max_iter : int
+        At most so many sweeps.
+    tol : float
+        Stop when a sweep lowers the cost by less than this share.
+    sparse : bool
+        Return only the active sources; otherwise the estimate has all, zero where inactive.
+    %(rank_none)s
+    pick_ori : None | "normal" | "vector"
+        Magnitude, component along the cortical normal, or vectors.
+    %(verbose)s
+
+    Returns
+    -------
+    result : KronBayesResult
+        Estimate with everything learned and the cost at each sweep.
+
+    See Also
+    --------
+    apply_kron_bayes : Returns the estimate alone.
+    mne.inverse_sparse.gamma_map : Sparse Bayesian learning with fixed noise, white in time.
+
+    References
+    ----------
+    Hashemi, A., Gao, Y., Cai, C., Ghosh, S., Müller, K.-R., Nagarajan, S. S. & Haufe, S.
+    (2021). Efficient hierarchical Bayesian inference for spatio-temporal regression models
+    in neuroimaging. NeurIPS 34, arXiv:2111.01692.
+
+    Examples
+    --------
+    >>> from mne_invkit.datasets import load_sep
+    >>> from mne_invkit.heads import template_forward
+    >>> from mne_kronbayes import fit_kron_bayes
+    >>> sep = load_sep(verbose=False)
+    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
+    >>> evoked = sep.evoked.copy().crop(0.02, 0.04)
+    >>> result = fit_kron_bayes(evoked, forward, sep.noise_cov, verbose=False)
+    >>> result.explained_variance > 95
+    True
+    """
+    settings = {
+        "temporal": temporal, "noise": noise, "loose": loose, "depth": depth,
+        "max_iter": max_iter, "tol": tol, "pick_ori": pick_ori,
+    }  # fmt: skip
+    if max_iter < 1 or not tol > 0:
+        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
+    problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
+    check_pick_ori(pick_ori, problem)
+    n_trials, n_rank, n_times = problem.data.shape
+    if n_times < 2:
+        raise ValueError(
+            "The data have one time sample, too few to learn from: pass a longer window with "
+            "evoked.crop(tmin, tmax), or the uncropped data."
+        )
+    if temporal == "full" and ROWS_PER_COMPONENT * n_times > n_rank * n_trials:
+        warn(
+            f"A full temporal covariance of {n_times} samples cannot be learned from {n_trials} x "
+            f"{n_rank} time courses: using their {n_rank * n_trials // ROWS_PER_COMPONENT} leading "
+            'temporal components. Pass temporal="toeplitz", more trials or a shorter window.'
+        )
+    quiet = logger.getEffectiveLevel() > logging.INFO
+    with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=quiet, leave=False) as bar:
+
+        def show(sweep, cost):
+            bar.update()
+            bar.set_postfix(cost=f"{cost:.6g}")
+
+        learned = dugh(
+            problem.data, problem.gain, problem.n_orient, temporal=temporal, noise=noise,
+            noise_basis=problem.noise_basis, max_iter=max_iter, tol=tol, on_sweep=show,
+        )  # fmt: skip
+    if not learned.converged:
+        warn(
+            f"kronbayes did not reach tol={tol:g} in {max_iter} sweeps; the last sweep's estimate "
+            "is returned. Raise max_iter, or tol."
+        )
+    result = make_result(
+        problem, learned.sources, pick_ori=pick_ori, sparse=sparse,
+        settings=settings, cost=learned.cost,
+    )  # fmt: skip
+    if result.explained_variance < 1:
+        warn(
+            f"The sources explain {result.explained_variance:.1f}% of the whitened data: it looks "
+            "like noise alone. Check noise_cov and evoked.nave."
+        )
+    std = problem.source_std.reshape(-1, problem.n_orient)
+    logger.info(
+        "kronbayes: %d sweeps, %d active sources of %d", len(learned.cost) - 1,
+        np.count_nonzero(learned.source_variance), len(std),
+    )  # fmt: skip
+    return KronBayesResult(
+        **{f.name: getattr(result, f.name) for f in fields(result)},
+        source_variance=learned.source_variance * np.sum(std**2, axis=1),
+        active=np.flatnonzero(learned.source_variance),
+        temporal_covariance=learned.temporal_covariance,
+        noise_cov=_noise_covariance(problem, learned),
+        converged=learned.converged,
+        problem=problem,
+        sources=learned.sources,
+    )
+
+
+def _noise_covariance(problem: InverseProblem, learned: DughResult) -> mne.Covariance:
+    """Learned noise covariance of a single trial in the units of the sensors."""
+    basis = np.linalg.pinv(problem.whitener) @ problem.noise_basis
+    info = problem.info
+    data = problem.nave * (basis * learned.noise_variance) @ basis.T
+    return mne.Covariance(data, info["ch_names"], [], info["projs"], problem.data.shape[2])
+
+
+@fill_doc
+@verbose
+def apply_kron_bayes(
+    evoked: Instance,
+    forward: mne.Forward,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    temporal: str = "toeplitz",
+    noise: str = "diagonal",
+    loose: float | str | dict = "auto",
+    depth: float | dict | None = 0.8,
+    max_iter: int = 200,
+    tol: float = 1e-5,
+    sparse: bool = False,
+    rank: None | dict | str = None,
+    pick_ori: str | None = None,
+    verbose=None,
+):
+    """Estimate sources by hierarchical sparse Bayesian learning (Dugh).
+
+    Learns which sources are active, the temporal covariance and the noise from the data.
+
+    Parameters
+    ----------
+    evoked, forward, noise_cov, temporal, noise, depth, max_iter, tol, sparse, pick_ori
+        As for `fit_kron_bayes`.
+    %(loose)s
+    %(rank_none)s
+    %(verbose)s
+
+    Returns
+    -------
+    stc : SourceEstimate | list of SourceEstimate
+        Estimate in A m, of the class that the source space and `pick_ori` ask for; a list
+        for a list of Evoked or for Epochs.
+
+    See Also
+    --------
+    fit_kron_bayes : Also returns what was learned.
+
+    Examples
+    --------
+    >>> from mne_invkit.datasets import load_sep
+    >>> from mne_invkit.heads import template_forward
+    >>> from mne_kronbayes import apply_kron_bayes
+    >>> sep = load_sep(verbose=False)
+    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
+    >>> evoked = sep.evoked.copy().crop(0.02, 0.04)
+    >>> apply_kron_bayes(evoked, forward, sep.noise_cov, verbose=False)
+    <SourceEstimate | 1250 vertices, subject : fsaverage5, ...>
+    """
+    return fit_kron_bayes(
+        evoked, forward, noise_cov, temporal=temporal, noise=noise, loose=loose, depth=depth,
+        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
+    ).stc  # fmt: skip
+
+
+SOLVER = Solver(
+    name="kronbayes",
+    fit=fit_kron_bayes,
+    description="Sparse Bayesian learning of sources, temporal covariance and noise (Dugh)",
+)
