@@ -20,7 +20,7 @@ def fit_eloreta(
     *,
     lambda2: float = 1 / 9,
     loose: float | str | dict = "auto",
-    rank: None | dict | str = None,
+    rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
 ) -> InverseResult:
@@ -51,16 +51,25 @@ def fit_eloreta(
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=None, rank=rank)
     check_pick_ori(pick_ori, problem)
     if noise_cov is None:
-        noise_cov = mne.make_ad_hoc_cov(problem.info)
+        noise_cov = mne.make_ad_hoc_cov(problem.info, verbose="error")
     inverse = mne.minimum_norm.make_inverse_operator(
-        problem.info, forward, noise_cov, loose=loose, depth=None, rank=rank
+        problem.info, forward, noise_cov, loose=loose, depth=None, rank=rank, verbose="error"
     )
     evoked = mne.EvokedArray(
-        evoked.get_data(picks=problem.info["ch_names"]), problem.info, evoked.tmin, nave=evoked.nave
+        evoked.get_data(picks=problem.info["ch_names"]),
+        problem.info,
+        evoked.tmin,
+        nave=evoked.nave,
+        verbose="error",
     )
     free = problem.n_orient == 3
     moments = mne.minimum_norm.apply_inverse(
-        evoked, inverse, lambda2, "eLORETA", pick_ori="vector" if free else None
+        evoked,
+        inverse,
+        lambda2,
+        "eLORETA",
+        pick_ori="vector" if free else None,
+        verbose="error",
     ).data.reshape(-1, problem.n_orient, len(problem.times))
     if free:
         axes = problem.forward["source_nn"].reshape(-1, 3, 3)

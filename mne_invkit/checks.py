@@ -110,7 +110,7 @@ def check_reference(info: mne.Info, insts) -> mne.Info:
         return info
     names = [info["ch_names"][k] for k in eeg]
     for inst in insts:
-        data = inst.copy().pick(names, verbose="error").get_data()
+        data = inst.get_data(picks=names)
         if np.abs(data.mean(axis=-2)).max() > 1e-3 * data.std():
             raise ValueError(
                 "The EEG has no average reference, which source estimation needs: call "
@@ -170,8 +170,9 @@ def get_data(insts, ch_names) -> np.ndarray:
         if flat.any():
             names = [str(n) for n in np.array(ch_names)[flat]]
             raise ValueError(
-                f"{len(names)} channels are flat ({_some(names)}): mark them as bad, "
-                f"inst.info['bads'] += {names if len(names) < 6 else '[...]'}, or interpolate."
+                f"Some channels are flat ({_some(names)}): mark them as bad, "
+                f"inst.info['bads'] += {names if len(names) < 6 else '[...]'}, interpolate them, "
+                "or, if one is the reference electrode, call inst.apply_proj() before."
             )
     return data
 

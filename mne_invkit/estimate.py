@@ -133,18 +133,18 @@ def make_residual(problem: InverseProblem, amplitude: np.ndarray):
     for k, inst in enumerate(problem.insts):
         residual = inst.copy() if isinstance(inst, mne.Evoked) else inst.copy().load_data()
         residual = residual.pick(names, verbose="error").apply_proj(verbose="error")
-        data = problem.projector @ residual.get_data()
-        if isinstance(inst, mne.BaseEpochs):
+        is_epochs = isinstance(inst, mne.BaseEpochs)
+        rest = problem.projector @ residual.get_data() - (fields if is_epochs else fields[k])
+        if is_epochs:
             residual = mne.EpochsArray(
-                data - fields, residual.info, inst.events, inst.tmin, inst.event_id,
-                baseline=None, metadata=inst.metadata, proj=False, verbose="error",
+                rest, residual.info, inst.events, inst.tmin, inst.event_id, on_missing="ignore",
+                baseline=None, proj=False, metadata=inst.metadata, selection=inst.selection,
+                drop_log=inst.drop_log, verbose="error",
             )  # fmt: skip
         elif isinstance(inst, mne.Evoked):
-            residual.data = data - fields[k]
+            residual.data = rest
         else:
-            residual = mne.io.RawArray(
-                data - fields[0], residual.info, inst.first_samp, verbose="error"
-            )
+            residual[:] = rest
         residuals.append(residual)
     return residuals if len(residuals) > 1 else residuals[0]
 
@@ -237,8 +237,10 @@ def make_result(
         The prepared problem.
     sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
         Sources in the scale of ``problem.gain``.
-    pick_ori, sparse
-        As for `make_stc`.
+    pick_ori : None | "normal" | "vector"
+        As for :func:`make_stc`.
+    sparse : bool
+        As for :func:`make_stc`.
     **fields
         ``settings`` and ``cost`` of the result.
 

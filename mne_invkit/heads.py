@@ -17,7 +17,8 @@ SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Scalp, skull and brain conductivities (S/m) in MNE's own order: brain, skull, scalp."""
 
-_LAYOUT = 2  # raise when the files of the subject folder change
+_LAYOUT = 3  # raise when the files of the subject folder change
+_THINNEST = 0.5  # mm; what is thinner is no cortex
 _MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
     [
         [0.9975, -0.0073, 0.0176, -0.0429],
@@ -171,7 +172,7 @@ def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.Sourc
 
     for s, hemi in zip(src, _HEMIS, strict=True):
         path = subjects_dir / SUBJECT / "surf" / f"{hemi}.thickness"
-        s["inuse"][nibabel.freesurfer.read_morph_data(path) == 0] = 0
+        s["inuse"][nibabel.freesurfer.read_morph_data(path) < _THINNEST] = 0
         s["vertno"] = np.flatnonzero(s["inuse"])
         s["nuse"] = len(s["vertno"])
         s["nuse_tri"], s["use_tris"] = 0, None  # the triangulation has lost vertices
@@ -189,8 +190,8 @@ def template_source_space(
     src : {"surface", "volume"}
         The white surfaces of the cortex, or a regular grid inside the skull.
     spacing : str
-        Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,250
-        sources, ``"ico4"``: 4,980, ``"all"``: 19,917). Vertices of the medial wall, where
+        Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,216
+        sources, ``"ico4"``: 4,857, ``"all"``: 19,424). Vertices of the medial wall, where
         there is no cortex, are left out.
     pos : float
         Distance between the points of the grid in mm.
@@ -272,7 +273,7 @@ def template_forward(
     >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
     >>> forward = template_forward(info, spacing="ico3", verbose=False)
     >>> forward["nsource"]
-    1250
+    1216
     """
     picks = mne.pick_types(info, meg=True, eeg=True, ref_meg=True, exclude=[])
     if not len(picks):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import mne
 import numpy as np
 
@@ -32,12 +34,14 @@ def loose_by_kind(
         From ``"surface"``, ``"volume"`` and ``"discrete"``, where present, to [0, 1].
     """
     kinds = sorted({_KINDS[s["type"]] for s in src})
-    if isinstance(loose, str):
-        if loose != "auto":
-            raise ValueError(f'loose must be a number, a dict or "auto", got {loose!r}.')
+    if fixed not in ("auto", True, False):
+        raise ValueError(f'fixed must be True, False or "auto", got {fixed!r}.')
+    if isinstance(loose, str) and loose == "auto":
         loose = 0.0 if fixed is True else 0.2 if src.kind == "surface" else 1.0
-    if not isinstance(loose, dict):
+    if isinstance(loose, Real):
         loose = dict.fromkeys(kinds, float(loose))
+    if not isinstance(loose, dict):
+        raise ValueError(f'loose must be a number, a dict or "auto", got {loose!r}.')
     if sorted(loose) != kinds:
         raise ValueError(f"loose must have the keys {kinds} of the source space, got {loose}.")
     for kind, value in loose.items():

@@ -27,7 +27,7 @@ _MARGIN = 16.0  # mm, of an image around its sources
 class Peak(NamedTuple):
     """The largest magnitude of an estimate.
 
-    Parameters
+    Attributes
     ----------
     time : float
         Time in s.
@@ -52,7 +52,7 @@ class Peak(NamedTuple):
 class Snapshot:
     """The magnitudes of an estimate at one instant.
 
-    Parameters
+    Attributes
     ----------
     time : float
         Time in s.
@@ -290,8 +290,14 @@ def estimate_to_nifti(
     src : mne.SourceSpaces
         Its source space, such as ``forward["src"]``. Only the positions of its sources
         count, so one read back from a file will do.
-    time, subject, subjects_dir, trans
-        As in :func:`take_snapshot`.
+    time : float | None
+        Time in s; None for the time of the maximum.
+    subject : str | None
+        Subject, by default that of the estimate or of its source space.
+    subjects_dir : path-like | None
+        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
+    trans : mne.transforms.Transform | path-like | None
+        Transformation between head and MRI, as in :func:`take_snapshot`.
     voxel_size : float
         Size of a voxel in mm.
     %(verbose)s

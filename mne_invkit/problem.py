@@ -138,7 +138,7 @@ def prepare_problem(
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
     >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)
-    <InverseProblem | 1 x 369 samples, 256 channels of rank 255, 1237 locations x 3>
+    <InverseProblem | 1 x 369 samples, 256 channels of rank 255, 1216 locations x 3>
     """
     insts = checks.as_instances(inst)
     checks.check_forward(forward)

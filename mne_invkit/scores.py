@@ -41,8 +41,8 @@ def dense_data(stc, src: mne.SourceSpaces) -> np.ndarray:
 
     Parameters
     ----------
-    stc : mne.SourceEstimate | mne.VectorSourceEstimate | mne.VolSourceEstimate | ...
-        Any of the six classes; sparse estimates are filled with zeros.
+    stc : source estimate
+        Any of the six classes of MNE; sparse estimates are filled with zeros.
     src : mne.SourceSpaces
         The source space, such as ``forward["src"]``.
 
@@ -79,8 +79,8 @@ def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[st
 
     Parameters
     ----------
-    truth, stc : mne.SourceEstimate | mne.VectorSourceEstimate | mne.VolSourceEstimate | ...
-        True and estimated sources, each of any of the six classes, over the same times.
+    truth, stc : source estimate
+        True and estimated sources, each of any of MNE's six classes, over the same times.
     src : mne.SourceSpaces
         Source space that holds the vertices of both, such as ``forward["src"]``.
     radius : float

@@ -83,7 +83,7 @@ def fit_kron_bayes(
     max_iter: int = 200,
     tol: float = 1e-5,
     sparse: bool = False,
-    rank: None | dict | str = None,
+    rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
 ) -> KronBayesResult:
@@ -168,8 +168,8 @@ def fit_kron_bayes(
             f"{n_rank} time courses: using their {n_rank * n_trials // ROWS_PER_COMPONENT} leading "
             'temporal components. Pass temporal="toeplitz", more trials or a shorter window.'
         )
-    quiet = logger.getEffectiveLevel() > logging.INFO
-    with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=quiet, leave=False) as bar:
+    hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
+    with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=hidden, leave=False) as bar:
 
         def show(sweep, cost):
             bar.update()
@@ -232,7 +232,7 @@ def apply_kron_bayes(
     max_iter: int = 200,
     tol: float = 1e-5,
     sparse: bool = False,
-    rank: None | dict | str = None,
+    rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
 ):
@@ -242,10 +242,26 @@ def apply_kron_bayes(
 
     Parameters
     ----------
-    evoked, forward, noise_cov, temporal, noise, depth, max_iter, tol, sparse, pick_ori
-        As for `fit_kron_bayes`.
+    evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+        The data.
+    forward : mne.Forward
+        Forward solution of any source space.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial.
+    temporal, noise : str | callable
+        Temporal covariance and noise model, as for :func:`fit_kron_bayes`.
     %(loose)s
+    depth : float | dict | None
+        Depth weighting.
+    max_iter : int
+        At most so many sweeps.
+    tol : float
+        Stop when a sweep lowers the cost by less than this share.
+    sparse : bool
+        Return only the active sources.
     %(rank_none)s
+    pick_ori : None | "normal" | "vector"
+        Magnitude, component along the cortical normal, or vectors.
     %(verbose)s
 
     Returns

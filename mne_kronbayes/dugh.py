@@ -12,6 +12,8 @@ from mne_kronbayes.noise import NOISE
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
 _PRUNE = 1e-10  # of the largest source's sensor power: invisible in the cost
+_STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
+_PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
 
@@ -93,7 +95,7 @@ def dugh(
         At most so many sweeps.
     tol : float
         Stop when a sweep lowers the cost by less than this share of its magnitude (at least
-        of the number of samples in a trial).
+        of the number of samples in a trial), on average over five.
     on_sweep : callable | None
         Called with the number and the cost of each sweep.
 
@@ -151,29 +153,31 @@ def dugh(
     )
     floor = _NOISE_FLOOR * power
     costs, converged = [], False
-    step = None
+    step, stride = None, _STRIDE
     while True:
         chol = _factor(state, basis)
         rows = solve_triangular(chol, learned, lower=True).reshape(-1, n_times)
         fit = np.sum(family.whiten(rows) ** 2) / n_trials
         log_det = 2 * np.sum(np.log(np.diag(chol)))
         cost = n_times * log_det + n_sensors * family.log_det + fit
-        if step is not None and step.bold and cost > costs[-1]:
-            state = step.cautious()
+        if step is not None and stride > 0.5 and cost > costs[-1]:
+            stride = 0.5  # back to the step that cannot raise the cost
+            state = step.take(stride)
             continue
         if on_sweep is not None:
             on_sweep(len(costs), cost)
         costs.append(cost)
-        if len(costs) > 2:
+        if len(costs) > _PATIENCE:
             scale = max(abs(cost), n_sensors * n_times)
-            converged = costs[-2] - cost < tol * scale
+            converged = costs[-1 - _PATIENCE] - cost < _PATIENCE * tol * scale
         if converged or len(costs) > max_iter:
             break
         family.update(rows)
         whitened = family.whiten(rows).reshape(n_sensors, -1)
         factor = family.normalize() if learn_noise else 1.0
         step = _Step(state, chol, whitened, basis, n_orient, model, factor, floor)
-        state = step.take()
+        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
+        state = step.take(stride)
     solved = cho_solve((chol, True), flat)
     sources = np.zeros((n_trials, gain.shape[1], n_samples))
     posterior = (state.gamma[:, None] * (state.gain.T @ solved)).reshape(-1, n_trials, n_samples)
@@ -215,7 +219,7 @@ def _factor(state: _State, basis: np.ndarray) -> np.ndarray:
 
 
 class _Step:
-    """One update of source and noise variances, bold or cautious."""
+    """One update of source and noise variances, of any length."""
 
     def __init__(self, state, chol, whitened, basis, n_orient, model, factor, floor):
         n_sensors = len(chol)
@@ -238,9 +242,8 @@ class _Step:
         self._noise = model(numerator, denominator)
         self._state, self._factor, self._floor = state, factor, floor
         self._n_orient = n_orient
-        self.bold = True
 
-    def take(self, exponent: float = 1.0) -> _State:
+    def take(self, exponent: float) -> _State:
         """Return the new state; exponent 1/2 is majorization-minimization."""
         old = self._state
         gamma = self._factor * old.gamma * self._source**exponent
@@ -251,8 +254,3 @@ class _Step:
         if keep.all():
             return _State(old.gain, old.active, gamma, noise)
         return _State(old.gain[:, keep], old.active[keep], gamma[keep], noise)
-
-    def cautious(self) -> _State:
-        """Return the state after the step that cannot raise the cost."""
-        self.bold = False
-        return self.take(0.5)

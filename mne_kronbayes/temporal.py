@@ -28,6 +28,11 @@ ROWS_PER_COMPONENT = 4
 class TemporalFamily(Protocol):
     """What the loop asks of a temporal covariance.
 
+    Parameters
+    ----------
+    n_times : int
+        The number of times T.
+
     Attributes
     ----------
     covariance : ndarray, shape (T, T)

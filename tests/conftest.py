@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mne.io.constants import FIFF
 
+from mne_invkit.datasets import load_sep
 from mne_invkit.heads import template_forward, template_source_space, template_trans
 
 matplotlib.use("Agg")
@@ -63,7 +64,7 @@ def meeg_info(eeg_info):
         ey = np.cross(ez, ex)
         ch["coil_type"] = coils[kind]
         axes = (ex, ey, ez) if k % 2 else (ey, -ex, ez)
-        ch["loc"] = np.concatenate([CENTER + 0.12 * ez, *axes])
+        ch["loc"] = np.concatenate([CENTER + 0.13 * ez, *axes])
     raw = mne.io.RawArray(np.zeros((90, 1)), meg, verbose=False)
     raw.add_channels([mne.io.RawArray(np.zeros((32, 1)), eeg_info, verbose=False)], True)
     raw.info["dev_head_t"] = mne.transforms.Transform("meg", "head")
@@ -75,7 +76,8 @@ def meeg_info(eeg_info):
 
 @pytest.fixture(scope="session")
 def sphere():
-    return mne.make_sphere_model(r0=CENTER, head_radius=0.09, verbose=False)
+    """Four concentric spheres, wide enough for the template's cortex."""
+    return mne.make_sphere_model(r0=CENTER, head_radius=0.11, verbose=False)
 
 
 @pytest.fixture(scope="session")
@@ -149,3 +151,9 @@ def eeg_cov(make_cov, eeg_info):
 @pytest.fixture
 def eeg_evoked(make_evoked, eeg_info):
     return make_evoked(eeg_info)
+
+
+@pytest.fixture(scope="session")
+def sep():
+    """Real somatosensory potentials; do not change them in place."""
+    return load_sep(verbose=False)
