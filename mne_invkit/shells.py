@@ -37,27 +37,27 @@ def icosphere(n_subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def radii(origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.ndarray):
-    """Distance from `origin` to the outermost crossing of a surface along each direction.
+    """Distance from `origin` to the outermost crossing of a surface along each unit direction.
 
-    Every ray is tested against every triangle (Moller & Trumbore 1997):
+    With the corners a, b, c of a triangle, seen from the origin, a direction is the sum
+    ``u a + v b + w c``. It crosses the triangle where no weight is negative, at the distance
+    ``1 / (u + v + w)``. Every ray is tested against every triangle:
     O(n_directions x n_triangles).
     """
     a, b, c = (rr[tris[:, k]] - origin for k in range(3))
-    ab, ac = b - a, c - a
-    a_x_ab = np.cross(a, ab)
-    out = np.empty(len(directions))
-    for k, direction in enumerate(directions):
-        normal = np.cross(direction, ac)
-        det = np.einsum("ij,ij->i", ab, normal)
-        det[det == 0] = np.nan
-        u = -np.einsum("ij,ij->i", a, normal) / det
-        v = -(a_x_ab @ direction) / det
-        distance = -np.einsum("ij,ij->i", ac, a_x_ab) / det
-        hit = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9) & (distance > 0)
+    dual = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+    volume = np.sum(a * dual[0], axis=1)
+    volume[volume == 0] = np.nan  # seen edge-on
+    dual /= volume[:, np.newaxis]
+    out = []
+    for direction in directions:
+        weights = dual @ direction
+        total = weights.sum(axis=0)
+        hit = (total > 0) & (weights >= -1e-9 * total).all(axis=0)
         if not hit.any():
             raise RuntimeError(f"No surface in the direction {direction} of {origin}.")
-        out[k] = distance[hit].max()
-    return out
+        out.append(1 / total[hit].min())
+    return np.array(out)
 
 
 def template_shells() -> dict[str, tuple[np.ndarray, np.ndarray]]:
