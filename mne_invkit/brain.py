@@ -13,9 +13,15 @@ from mne.utils import fill_doc, verbose
 
 from mne_invkit.heads import SUBJECT, template_subjects_dir
 from mne_invkit.meshes import can_render
+from mne_invkit.plotting import CMAP
+from mne_invkit.positions import take_snapshot
 
 _LIMITS = (0.05, 0.3, 1.0)  # of the maximum: transparent, middle, brightest color
 _DENSE = 600  # vertices of a hemisphere from which each paints the surface nearest to it
+_MEND = (
+    'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, the '
+    "system's libgl1 and libegl1; mne_invkit.plotting.plot_estimate needs neither."
+)
 
 
 @contextmanager
@@ -24,13 +30,17 @@ def _backend():
     import pyvista
 
     window = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    before = pyvista.OFF_SCREEN
-    pyvista.OFF_SCREEN = before or not window
+    off_screen, backend = pyvista.OFF_SCREEN, mne.viz.get_3d_backend()
     try:
-        with mne.viz.use_3d_backend("pyvistaqt" if window else "notebook"):
-            yield window
+        mne.viz.set_3d_backend("pyvistaqt" if window else "notebook")
+    except ImportError as error:
+        raise RuntimeError(_MEND) from error
+    pyvista.OFF_SCREEN = off_screen or not window
+    try:
+        yield window
     finally:
-        pyvista.OFF_SCREEN = before
+        pyvista.OFF_SCREEN = off_screen
+        mne.viz.set_3d_backend(backend)
 
 
 @fill_doc
@@ -88,35 +98,29 @@ def plot_brain(
             "mne_invkit.plotting.plot_estimate, or stc.surface() of a mixed estimate."
         )
     if not can_render():
-        raise RuntimeError(
-            'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, '
-            "the system's libgl1 and libegl1; mne_invkit.plotting.plot_estimate needs neither."
-        )
+        raise RuntimeError(_MEND)
     subject = subject or stc.subject
     if subjects_dir is None and subject == SUBJECT:
         subjects_dir = template_subjects_dir()
-    magnitude = np.abs(stc.data)
-    if time is None:
-        time = stc.times[magnitude.max(axis=0).argmax()]
-    now = magnitude[:, np.abs(stc.times - time).argmin()]
-    low, middle, high = (share * (now.max() or 1.0) for share in _LIMITS)
+    snapshot = take_snapshot(stc, time=time, subject=subject, subjects_dir=subjects_dir)
+    peak = snapshot.peak()
+    low, middle, high = (share * (peak.value or 1.0) for share in _LIMITS)
     with _backend() as window:
         brain = mne.viz.Brain(
             subject, hemi="split", surf=surface, subjects_dir=subjects_dir, views=list(views),
             size=size, background="white", show=window,
         )  # fmt: skip
-        parts = np.split(np.arange(len(now)), [len(stc.vertices[0])])
-        for hemi, vertices, part in zip(("lh", "rh"), stc.vertices, parts, strict=True):
+        data = zip(("lh", "rh"), stc.vertices, (stc.lh_data, stc.rh_data), strict=True)
+        for hemi, vertices, values in data:
             if not len(vertices):
                 continue
             brain.add_data(
-                magnitude[part], low, middle, high, hemi=hemi, vertices=vertices, time=stc.times,
-                initial_time=time, colormap="hot", transparent=True, colorbar=False,
+                np.abs(values), low, middle, high, hemi=hemi, vertices=vertices, time=stc.times,
+                initial_time=snapshot.time, colormap=CMAP, transparent=True, colorbar=False,
                 smoothing_steps="nearest" if len(vertices) > _DENSE else 5, time_label=None,
             )  # fmt: skip
-            if 0 < now.max() == now[part].max():
-                peak = vertices[now[part].argmax()]
-                brain.add_foci(
-                    peak, coords_as_verts=True, hemi=hemi, color="cyan", scale_factor=0.4
-                )
+        if peak.hemi:
+            brain.add_foci(
+                peak.vertex, coords_as_verts=True, hemi=peak.hemi, color="cyan", scale_factor=0.4
+            )
     return brain

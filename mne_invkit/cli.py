@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import mne
+
+_PYTHON = {"None": "null", "True": "true", "False": "false"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("forward", type=Path, help="forward solution (-fwd.fif)")
     solve.add_argument("noise_cov", type=Path, help="noise covariance (-cov.fif)")
     solve.add_argument("--method", default="kronbayes", help="solver (default: %(default)s)")
-    solve.add_argument("--condition", help="name or number of the Evoked (default: the first)")
+    solve.add_argument("--condition", help="name or number, from 0, of the Evoked (default: 0)")
     solve.add_argument("--tmin", type=float, help="start of the window in s")
     solve.add_argument("--tmax", type=float, help="end of the window in s")
     solve.add_argument(
@@ -89,9 +93,12 @@ def _demo(args) -> None:
     methods = args.method or list(find_solvers())
     for method in methods:
         get_solver(method)
-    if args.output.exists() and not args.overwrite:
-        raise FileExistsError(f"{args.output} exists: pass --overwrite, or another --output.")
+    if args.output.is_file() or (args.output.exists() and not args.overwrite):
+        raise FileExistsError(
+            f"{args.output} exists: pass another --output, or, for a folder, --overwrite."
+        )
     args.output.mkdir(parents=True, exist_ok=True)
+    _check_output(args.output / "report.html", overwrite=True)
     peaks = run_demo(args.output, methods)
     print("\nStrongest source at the maximum of the global field power:")
     for method, peak in peaks.items():
@@ -104,16 +111,21 @@ def _solve(args) -> None:
 
     solver = get_solver(args.method)
     options = dict(_option(text) for text in args.options)
-    output = args.output or args.evoked.with_name(
-        f"{args.evoked.name.split('.')[0].removesuffix('-ave')}-{args.method}-stc.h5"
-    )
+    _check_options(solver, options)
+    for path in (args.evoked, args.forward, args.noise_cov):
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+    stem = re.sub(r"([-_]ave)?\.fif(\.gz)?$", "", args.evoked.name)
+    output = args.output or args.evoked.with_name(f"{stem}-{args.method}-stc.h5")
     if output.suffix != ".h5":
         raise ValueError(f"--output must end in .h5, the format of every estimate; got {output}.")
+    if args.report and args.report.suffix != ".html":
+        raise ValueError(f"--report must end in .html; got {args.report}.")
     for path in filter(None, (output, args.report)):
         _check_output(path, args.overwrite)
     evoked = _read_evoked(args)
-    forward = mne.read_forward_solution(args.forward)
-    noise_cov = mne.read_cov(args.noise_cov)
+    forward = _read(mne.read_forward_solution, args.forward)
+    noise_cov = _read(mne.read_cov, args.noise_cov)
     result = solver.fit(evoked, forward, noise_cov, verbose="INFO", **options)
     result.stc.save(output, ftype="h5", overwrite=True)
     print(f"{args.method} explains {result.explained_variance:.1f}% of the whitened data: {output}")
@@ -129,39 +141,57 @@ def _solve(args) -> None:
 
 
 def _option(text: str) -> tuple[str, object]:
-    """Name and value of ``NAME=VALUE``; the value as JSON if it is, else as a string."""
+    """Name and value of ``NAME=VALUE``; the value as Python or JSON has it, else a string."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"--set takes NAME=VALUE, got {text!r}.")
     try:
-        return name, json.loads(value)
+        return name, json.loads(_PYTHON.get(value, value))
     except json.JSONDecodeError:
         return name, value
+
+
+def _check_options(solver, options: dict) -> None:
+    """Raise for an option that the solver does not have."""
+    parameters = inspect.signature(solver.fit).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "verbose"]
+    unknown = sorted(set(options).difference(names))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise ValueError(
+            f"{solver.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(names))}."
+        )
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
     """Can a file be written there, and may it."""
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: pass --overwrite, or another name.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: choose another name.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} does not exist: make it first.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: choose another folder with --output.")
+        raise PermissionError(f"{path} cannot be written: choose another folder.")
+
+
+def _read(reader, path: Path):
+    """Read a file; whatever MNE stumbles over, the error says where."""
+    try:
+        return reader(path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _read_evoked(args) -> mne.Evoked:
     """Read the condition asked for and crop it."""
-    evokeds = mne.read_evokeds(args.evoked)
-    if args.condition is None:
-        evoked = evokeds[0]
-    elif args.condition.isdigit() and int(args.condition) < len(evokeds):
-        evoked = evokeds[int(args.condition)]
+    evokeds = _read(mne.read_evokeds, args.evoked)
+    wanted, names = args.condition or "0", [evoked.comment for evoked in evokeds]
+    if args.condition in names:
+        evoked = evokeds[names.index(args.condition)]
+    elif wanted.isdecimal() and int(wanted) < len(evokeds):
+        evoked = evokeds[int(wanted)]
     else:
-        named = [evoked for evoked in evokeds if evoked.comment == args.condition]
-        if not named:
-            names = [evoked.comment for evoked in evokeds]
-            raise ValueError(f"{args.evoked} has no condition {args.condition!r}, but {names}.")
-        evoked = named[0]
+        raise ValueError(f"{args.evoked} has no condition {wanted!r}, but {names}.")
     return evoked.crop(args.tmin, args.tmax)
 
 
@@ -175,4 +205,4 @@ def _sys_info(args) -> None:
     for solver in find_solvers().values():
         print(f"  solver {solver.name}: {solver.description}")
     print(f"  3-D rendering: {'yes' if can_render() else 'no'}")
-    mne.sys_info()
+    mne.sys_info(check_version=False)

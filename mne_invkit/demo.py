@@ -12,7 +12,6 @@ from mne_invkit.brain import plot_brain
 from mne_invkit.datasets import load_sep
 from mne_invkit.estimate import InverseResult
 from mne_invkit.heads import SUBJECT, region_name, template_forward, template_subjects_dir
-from mne_invkit.meshes import can_render
 from mne_invkit.plotting import plot_estimate
 from mne_invkit.positions import Peak, take_snapshot
 from mne_invkit.report import make_report
@@ -64,14 +63,17 @@ def run_demo(folder: Path, methods: list[str]) -> dict[str, Peak]:
 def _write_pictures(
     folder: Path, method: str, result: InverseResult, forward: mne.Forward, time: float
 ) -> None:
-    """Write the cortex in a figure, and MNE's Brain where 3-D rendering works."""
+    """Write the cortex in a figure, and on MNE's Brain where 3-D rendering works."""
     figure = plot_estimate(result.stc, forward["src"], time=time, title=method)
     figure.savefig(folder / f"{method}.png", dpi=150)
     plt.close(figure)
-    if can_render():
+    try:
         brain = plot_brain(result.stc, time=time)
-        brain.save_image(folder / f"{method}-brain.png")
-        brain.close()
+    except RuntimeError as error:
+        print(f"{method}: MNE's Brain is left out. {error}")
+        return
+    brain.save_image(folder / f"{method}-brain.png")
+    brain.close()
 
 
 def describe_peak(peak: Peak) -> str:
@@ -87,6 +89,8 @@ def describe_peak(peak: Peak) -> str:
     text : str
         Time, amplitude, position, label, and distance to the left hand area.
     """
+    if peak.position is None:
+        return "no source is active"
     x, y, z = peak.position
     distance = np.linalg.norm(peak.position - HAND_AREA)
     return (

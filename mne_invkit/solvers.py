@@ -53,7 +53,10 @@ def find_solvers() -> dict[str, Solver]:
     solvers = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
-            solvers[entry.name] = entry.load()
+            solver = entry.load()
+            if not isinstance(solver, Solver):
+                raise TypeError(f"expected a Solver, got {type(solver).__name__}")
+            solvers[entry.name] = solver
         except Exception as error:  # a broken plugin must not take the others down
             warn(f"The solver {entry.name!r} of {entry.value!r} cannot be loaded: {error!r}")
     return solvers

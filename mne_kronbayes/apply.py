@@ -112,7 +112,7 @@ def fit_kron_bayes(
     max_iter : int
         At most so many sweeps.
     tol : float
-        Stop when a sweep lowers the cost by less than this share.
+        Stop when a sweep lowers the cost by less than this share of its quadratic term.
     sparse : bool
         Return only the active sources; otherwise the estimate has all, zero where inactive.
     %(rank_none)s
@@ -256,7 +256,7 @@ def apply_kron_bayes(
     max_iter : int
         At most so many sweeps.
     tol : float
-        Stop when a sweep lowers the cost by less than this share.
+        Stop when a sweep lowers the cost by less than this share of its quadratic term.
     sparse : bool
         Return only the active sources.
     %(rank_none)s
@@ -283,7 +283,7 @@ def apply_kron_bayes(
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
     >>> evoked = sep.evoked.copy().crop(0.02, 0.04)
     >>> apply_kron_bayes(evoked, forward, sep.noise_cov, verbose=False)
-    <SourceEstimate | 1250 vertices, subject : fsaverage5, ...>
+    <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
     return fit_kron_bayes(
         evoked, forward, noise_cov, temporal=temporal, noise=noise, loose=loose, depth=depth,

@@ -94,8 +94,8 @@ def dugh(
     max_iter : int
         At most so many sweeps.
     tol : float
-        Stop when a sweep lowers the cost by less than this share of its magnitude (at least
-        of the number of samples in a trial), on average over five.
+        Stop when a sweep lowers the cost by less than this share of its quadratic term, which
+        is about ``n_sensors * n_times`` whatever the scale of the data; mean over five sweeps.
     on_sweep : callable | None
         Called with the number and the cost of each sweep.
 
@@ -168,8 +168,8 @@ def dugh(
             on_sweep(len(costs), cost)
         costs.append(cost)
         if len(costs) > _PATIENCE:
-            scale = max(abs(cost), n_sensors * n_times)
-            converged = costs[-1 - _PATIENCE] - cost < _PATIENCE * tol * scale
+            gained = (costs[-1 - _PATIENCE] - cost) / _PATIENCE
+            converged = gained < tol * n_sensors * n_times
         if converged or len(costs) > max_iter:
             break
         family.update(rows)
