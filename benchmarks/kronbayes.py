@@ -170,7 +170,7 @@ def table(rows: list[dict]) -> str:
 
 
 def summary(rows: list[dict]) -> str:
-    """In how many cells each solver has the best median, and its median seconds."""
+    """Markdown table of each solver's medians over all cells, and its seconds."""
     lines = [
         "| solver | " + " | ".join(SHOWN.values()) + " | seconds |",
         "|:--|---:|---:|---:|---:|",

@@ -17,7 +17,7 @@ from mne_invkit.plotting import CMAP
 from mne_invkit.positions import take_snapshot
 
 _LIMITS = (0.05, 0.3, 1.0)  # of the maximum: transparent, middle, brightest color
-_DENSE = 600  # vertices of a hemisphere from which each paints the surface nearest to it
+_FEW = 600  # visible sources of a hemisphere up to which each is drawn as a spot
 _MEND = (
     'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, the '
     "system's libgl1 and libegl1; mne_invkit.plotting.plot_estimate needs neither."
@@ -112,12 +112,14 @@ def plot_brain(
         )  # fmt: skip
         data = zip(("lh", "rh"), stc.vertices, (stc.lh_data, stc.rh_data), strict=True)
         for hemi, vertices, values in data:
-            if not len(vertices):
+            seen = np.abs(values).max(axis=1) > low
+            if not seen.any():
                 continue
+            vertices, values = vertices[seen], values[seen]
             brain.add_data(
                 np.abs(values), low, middle, high, hemi=hemi, vertices=vertices, time=stc.times,
                 initial_time=snapshot.time, colormap=CMAP, transparent=True, colorbar=False,
-                smoothing_steps="nearest" if len(vertices) > _DENSE else 5, time_label=None,
+                smoothing_steps=5 if len(vertices) <= _FEW else "nearest", time_label=None,
             )  # fmt: skip
         if peak.hemi:
             brain.add_foci(

@@ -47,7 +47,7 @@ def assert_same(stc, expected):
             for kind, looses, pick_oris in [
                 ("surface", (0.2, 1.0), (None, "normal", "vector")),
                 ("volume", (1.0,), (None, "vector")),
-                ("discrete", (1.0,), (None, "normal", "vector")),
+                ("discrete", (1.0,), (None, "vector")),
             ]
             for loose in looses
             for pick_ori in pick_oris
@@ -61,6 +61,15 @@ def test_equals_mne(simulations, forwards, kind, options):
     simulation, forward = simulations[kind], forwards[kind]
     given = simulation.evoked, forward, simulation.noise_cov
     assert_same(fit_eloreta(*given, **options).stc, apply_mne(*given, **options))
+
+
+def test_normal_of_discrete_sources(simulations, forwards):
+    """MNE takes the head's z axis for it, unless the forward solution is in surface coordinates."""
+    simulation, forward = simulations["discrete"], forwards["discrete"]
+    turned = mne.convert_forward_solution(forward, surf_ori=True, verbose=False)
+    expected = apply_mne(simulation.evoked, turned, simulation.noise_cov, pick_ori="normal")
+    result = fit_eloreta(simulation.evoked, forward, simulation.noise_cov, pick_ori="normal")
+    assert_same(result.stc, expected)
 
 
 def test_without_noise_covariance_it_takes_an_ad_hoc_one(simulations, forwards):
