@@ -1,0 +1,48 @@
+"""The README's examples run, one after the other, as a reader would type them."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import mne
+import pytest
+
+from mne_invkit.simulate import simulate_evoked
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_examples_run(eeg_info, forwards, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ot")
+    monkeypatch.chdir(tmp_path)
+    forward = forwards["surface"]
+    sim = simulate_evoked(forward, eeg_info, sources=1, tmax=0.3, rng=0, verbose="error")
+    sim.evoked.comment = "touch"
+    mne.write_evokeds("sub-01-ave.fif", sim.evoked, verbose="error")
+    mne.write_forward_solution("sub-01-fwd.fif", forward, verbose="error")
+    sim.noise_cov.save("sub-01-cov.fif", verbose="error")
+    names = {}
+    for block in blocks("python"):
+        exec(block, names)
+    plt.close("all")
+    assert len(blocks("python")) == 3
+    assert names["stc"].shape[0] == names["forward"]["nsource"]
+    assert "normalized_emd" in capsys.readouterr().out
+    assert (tmp_path / "sources.png").stat().st_size > 10_000
+
+
+def test_quick_start_has_two_commands():
+    section = re.search(r"^## Quick start\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)[1]
+    demo, tests = blocks("bash", section)
+    assert demo.strip().endswith("mne-invkit demo")
+    assert tests.strip().endswith("pytest")
+    assert all(len(block.strip().splitlines()) == 1 for block in (demo, tests))
+
+
+def test_pictures_are_there():
+    for path in re.findall(r"!\[[^\]]*\]\((.*?)\)", README):
+        assert (Path(__file__).parents[1] / path).is_file()
