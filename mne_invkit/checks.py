@@ -32,8 +32,10 @@ def as_instances(inst) -> tuple:
                 "The Evokeds have different times: crop or resample them to the same with "
                 "evoked.crop(tmin, tmax) and evoked.resample(sfreq)."
             )
-    if isinstance(first, mne.BaseEpochs) and len(first.drop_bad(verbose="error")) == 0:
-        raise ValueError("The Epochs hold no event: all were dropped, see epochs.drop_log.")
+    if isinstance(first, mne.BaseEpochs):
+        first.drop_bad(verbose="error")
+        if len(first) == 0:
+            raise ValueError("The Epochs hold no event: all were dropped, see epochs.drop_log.")
     return insts
 
 

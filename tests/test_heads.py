@@ -111,7 +111,7 @@ def test_shells_are_closed_and_nested():
 # %% Electrodes
 
 
-@pytest.mark.parametrize("montage", [*MONTAGES, "fsaverage_1005", "biosemi32"])
+@pytest.mark.parametrize("montage", [*MONTAGES, "easycap-M43", "biosemi32"])
 def test_electrodes_move_radially_onto_the_skin(bem, trans, in_mri, montage):
     info = info_of(montage)
     before = electrodes(info)

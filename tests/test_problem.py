@@ -34,7 +34,7 @@ def assert_same(problem, other):
 def assert_same_at_each_location(gain, other, atol):
     """The same up to a rotation of the axes of each location."""
     a, b = (g.reshape(len(g), -1, 3)[:, ::7].transpose(1, 0, 2) for g in (gain, other))
-    np.testing.assert_allclose(a @ a.mT, b @ b.mT, atol=atol)
+    np.testing.assert_allclose(a @ np.swapaxes(a, -1, -2), b @ np.swapaxes(b, -1, -2), atol=atol)
 
 
 def minimum_norm(problem, lambda2=1 / 9):
