@@ -1,0 +1,454 @@
+"""A population of random heads and montages around the template, each drawn from a seed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import mne
+import numpy as np
+from joblib import Parallel, delayed
+from mne.io.constants import FIFF
+from mne.surface import complete_surface_info
+from mne.utils import logger, verbose
+from tqdm import tqdm
+
+from mne_invkit.anatomy import (
+    Anatomy,
+    draw_anatomy,
+    draw_conductivity,
+    draw_grid,
+    perturb_anatomy,
+    warp_cortex,
+)
+from mne_invkit.arrays import (
+    CAPS,
+    Sensors,
+    cap_names,
+    draw_coils,
+    draw_electrodes,
+    farthest_points,
+    misplace,
+)
+from mne_invkit.heads import template_source_space
+
+MEG_SHARE = 1 / 3
+"""Share of heads in an MEG helmet, when not given."""
+MIN_EEG, MAX_EEG = 24, 256
+"""Least and largest number of electrodes in a montage."""
+MIN_MEG, MAX_MEG = 60, 306
+"""Least and largest number of MEG channels in a montage."""
+
+_SPACINGS = ("ico4", "oct6")  # 4,857 and 7,779 sources
+_PEAK = 1e4  # largest number of each row in float16, which ends at 65,504
+_LAYERS = dict(  # from the outside inwards, as MNE orders them
+    outer_skin=FIFF.FIFFV_BEM_SURF_ID_HEAD,
+    outer_skull=FIFF.FIFFV_BEM_SURF_ID_SKULL,
+    inner_skull=FIFF.FIFFV_BEM_SURF_ID_BRAIN,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A head with sources and sensors, and two forward models.
+
+    Attributes
+    ----------
+    seed : int
+        The seed it was drawn from.
+    positions : ndarray, shape (n_sources, 3)
+        Sources in the head frame (m).
+    normals : ndarray, shape (n_sources, 3) | None
+        Normals of the cortex; None for sources in a volume.
+    gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
+        Model for the inverse: sensors by sources with x, y and z of the head frame, in
+        V/(A m), T/(A m) or T/m/(A m). Its EEG reference is arbitrary.
+    data_gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
+        Model that makes the data: the same sources in a slightly different head of other
+        conductivities, with the sensors moved by about 2 mm.
+    sensors : ndarray, shape (n_sensors, 3)
+        Sensors in the head frame (m), where the inverse believes them.
+    kinds : ndarray of str, shape (n_sensors,)
+        "eeg", "mag" or "grad".
+    names : ndarray of str, shape (n_sensors,)
+        Names of the sensors.
+    """
+
+    seed: int
+    positions: np.ndarray
+    normals: np.ndarray | None
+    gain: np.ndarray
+    data_gain: np.ndarray
+    sensors: np.ndarray
+    kinds: np.ndarray
+    names: np.ndarray
+
+    def pick(self, rows: np.ndarray) -> Head:
+        """Keep some of the sensors.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n_picked,)
+            Indices of the sensors, such as those of :func:`draw_montage`.
+
+        Returns
+        -------
+        head : Head
+            The head with these sensors.
+        """
+        per_sensor = ("gain", "data_gain", "sensors", "kinds", "names")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_sensor})
+
+    def save(self, path: str | Path) -> None:
+        """Write to a file of about half the size, in one step.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, ending in ``.npz``. Gains are kept as float16 with one factor for each
+            sensor: their relative error is below 5e-4.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("gain", "data_gain"):
+            factor = np.abs(values[name]).max(axis=1, keepdims=True) / _PEAK
+            values[name] = (values[name] / factor).astype(np.float16)
+            values[f"{name}_factor"] = factor
+        for name in ("positions", "sensors"):
+            values[name] = values[name].astype(np.float32)
+        values["normals"] = (
+            np.empty((0, 3)) if self.normals is None else self.normals.astype(np.float32)
+        )
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            np.savez(Path(folder) / path.name, **values)
+            os.replace(Path(folder) / path.name, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Head:
+        """Read a file.
+
+        Parameters
+        ----------
+        path : path-like
+            A file written by :meth:`save`.
+
+        Returns
+        -------
+        head : Head
+            The head.
+        """
+        with np.load(path) as stored:
+            values = {f.name: stored[f.name] for f in fields(cls)}
+            for name in ("gain", "data_gain"):
+                values[name] = values[name].astype(np.float32)
+                values[name] *= stored[f"{name}_factor"]
+        values["seed"] = int(values["seed"])
+        if not len(values["normals"]):
+            values["normals"] = None
+        return cls(**values)
+
+
+# %% One head
+
+
+def head_kind(
+    seed: int, *, sources: str | None = None, meg: bool | None = None
+) -> tuple[str, bool]:
+    """Tell what kind of head a seed gives.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    sources : {"volume", "cortex"} | None
+        Kind of sources; None to draw it, half and half.
+    meg : bool | None
+        Whether the head is in an MEG helmet, too; None to draw it, one head in three.
+
+    Returns
+    -------
+    sources : {"volume", "cortex"}
+        Kind of sources.
+    meg : bool
+        Whether there is MEG.
+    """
+    if sources not in ("volume", "cortex", None):
+        raise ValueError(f'sources must be "volume", "cortex" or None, got {sources!r}.')
+    drawn = np.random.default_rng([seed, 0]).random(2)
+    sources = sources or ("volume" if drawn[0] < 0.5 else "cortex")
+    return sources, bool(drawn[1] < MEG_SHARE if meg is None else meg)
+
+
+def make_head(seed: int, *, sources: str | None = None, meg: bool | None = None) -> Head:
+    """Draw a random head with its sources, sensors and forward models.
+
+    Parameters
+    ----------
+    seed : int
+        The seed: the same seed and options give the same head.
+    sources : {"volume", "cortex"} | None
+        A regular grid of 7 mm inside the skull, or the template's white surface (4,857 or
+        7,779 vertices) warped into the head. None draws one of them from the seed.
+    meg : bool | None
+        Whether to add MEG sensors to the electrodes, which takes longer. None draws it.
+
+    Returns
+    -------
+    head : Head
+        The head.
+
+    Examples
+    --------
+    >>> from mne_invkit.population import make_head
+    >>> head = make_head(0, sources="volume", meg=False)  # doctest: +SKIP
+    """
+    sources, meg = head_kind(seed, sources=sources, meg=meg)
+    for attempt in range(1, 100):
+        head = _draw_head(seed, np.random.default_rng([seed, attempt]), sources, meg)
+        if np.isfinite(head.gain).all() and np.isfinite(head.data_gain).all():
+            return head
+        logger.debug("Gains of head %d are not finite; drawing it again.", seed)
+    raise RuntimeError(f"No head with finite gains found for the seed {seed}.")
+
+
+def _draw_head(seed, rng, sources, meg) -> Head:
+    anatomy = draw_anatomy(rng)
+    other = perturb_anatomy(anatomy, rng)
+    if sources == "volume":
+        positions, normals = draw_grid([anatomy, other], rng), None
+    else:
+        src = template_source_space(spacing=str(rng.choice(_SPACINGS)), verbose="error")
+        positions, normals = warp_cortex(src, [anatomy, other])
+    sensors = draw_electrodes(anatomy, rng)
+    if meg:
+        sensors += draw_coils(anatomy, rng)
+    return Head(
+        seed=seed,
+        positions=positions,
+        normals=normals,
+        gain=compute_gain(anatomy, draw_conductivity(rng), sensors, positions),
+        data_gain=compute_gain(
+            other, draw_conductivity(rng), misplace(sensors, other, rng), positions
+        ),
+        sensors=sensors.positions,
+        kinds=sensors.kinds,
+        names=sensors.names,
+    )
+
+
+def compute_gain(
+    anatomy: Anatomy,
+    conductivity: tuple[float, float, float],
+    sensors: Sensors,
+    positions: np.ndarray,
+) -> np.ndarray:
+    """Compute the gain of free sources by the boundary-element method of MNE.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        The head.
+    conductivity : tuple of float
+        Conductivities of brain, skull and scalp in S/m.
+    sensors : Sensors
+        The sensors.
+    positions : ndarray, shape (n_sources, 3)
+        Sources in the head frame (m), inside the inner skull.
+
+    Returns
+    -------
+    gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
+        Gain in V/(A m), T/(A m) or T/m/(A m).
+    """
+    shells, sigmas = anatomy.shells, dict(zip(reversed(_LAYERS), conductivity, strict=True))
+    surfaces = [
+        complete_surface_info(
+            shells[name]
+            | dict(
+                id=number,
+                sigma=sigmas[name],
+                coord_frame=FIFF.FIFFV_COORD_MRI,
+                np=len(anatomy.directions),
+                ntri=len(anatomy.tris),
+            ),
+            verbose="error",
+        )
+        for name, number in _LAYERS.items()
+    ]
+    up = np.tile([0.0, 0.0, 1.0], (len(positions), 1))
+    bem = mne.make_bem_solution(surfaces, verbose="error")
+    src = mne.setup_volume_source_space(pos=dict(rr=positions, nn=up), verbose="error")
+    forward = mne.make_forward_solution(
+        sensors.to_info(), None, src, bem, mindist=0.0, verbose="error"
+    )
+    forward = mne.pick_channels_forward(
+        forward, sensors.names.tolist(), ordered=True, verbose="error"
+    )
+    if forward["nsource"] != len(positions):
+        raise RuntimeError("Some sources are not inside the inner skull.")
+    return forward["sol"]["data"].astype(np.float32)
+
+
+# %% Montages
+
+
+def draw_montage(head: Head, rng: np.random.Generator) -> np.ndarray:
+    """Draw a montage.
+
+    Parameters
+    ----------
+    head : Head
+        The head.
+    rng : numpy.random.Generator
+        The generator.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (n_channels,)
+        Indices of sensors, ascending: 24 to 256 electrodes, those of a cap of the 10-20 or
+        10-10 system or evenly spread ones, sometimes without those of a patch. With MEG:
+        electrodes, 60 to 306 magnetometers and gradiometers, or both.
+    """
+    if (head.kinds == "eeg").all():
+        return _draw_cap(head, rng)
+    parts = rng.choice(["eeg", "meg", "both"])
+    rows = []
+    if parts != "meg":
+        rows.append(_draw_cap(head, rng))
+    if parts != "eeg":
+        rows.append(_draw_array(head, rng))
+    return np.concatenate(rows)
+
+
+def _draw_cap(head, rng) -> np.ndarray:
+    """Indices of electrodes."""
+    eeg = np.flatnonzero(head.kinds == "eeg")
+    if rng.random() < 0.4:
+        cap = str(rng.choice(list(CAPS)))
+        rows = eeg[np.isin(head.names[eeg], cap_names(cap))]
+    else:
+        height = head.sensors[eeg, 2]  # caps reach down to different heights
+        eeg = eeg[height >= np.quantile(height, rng.uniform(0, 0.3))]
+        n = min(_log_integer(rng, MIN_EEG, MAX_EEG), len(eeg))
+        rows = eeg[farthest_points(head.sensors[eeg], n, int(rng.integers(len(eeg))))]
+    if rng.random() < 0.3:
+        rows = _without_patch(head, rows, min(len(rows) // 5, len(rows) - MIN_EEG), rng)
+    return np.sort(rows)
+
+
+def _draw_array(head, rng) -> np.ndarray:
+    """Indices of MEG sensors: all or some sites of one or both kinds."""
+    mags = np.flatnonzero(head.kinds == "mag")
+    grads = np.flatnonzero(head.kinds == "grad").reshape(2, -1)
+    most = len(mags)
+    kind = rng.choice(["mag", "grad", "both"]) if grads.size else "mag"
+    least = {"mag": MIN_MEG, "grad": MIN_MEG // 2, "both": MIN_MEG // 3}[str(kind)]
+    n = most if rng.random() < 0.5 else _log_integer(rng, least, most)
+    sites = np.sort(farthest_points(head.sensors[mags], n, int(rng.integers(most))))
+    parts = [] if kind == "grad" else [mags[sites]]
+    if kind != "mag":
+        parts += list(grads[:, sites])
+    return np.concatenate(parts)
+
+
+def _without_patch(head, rows, most, rng) -> np.ndarray:
+    """Leave out neighbours of a random sensor, `most` at most."""
+    if most < 1:
+        return rows
+    center = head.sensors[rng.choice(rows)]
+    order = np.argsort(np.linalg.norm(head.sensors[rows] - center, axis=1))
+    return rows[order[rng.integers(1, most + 1) :]]
+
+
+def _log_integer(rng, low, high) -> int:
+    """Integer between two others, both included, uniform on a logarithmic scale."""
+    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+
+
+# %% Many heads
+
+
+class Population:
+    """A folder of random heads, computed once.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+    seeds : int | iterable of int
+        The seeds of the heads, or how many to take from 0.
+    sources : {"volume", "cortex"} | None
+        Kind of sources of all heads; None draws it for each.
+    meg : bool | None
+        Whether all heads are in an MEG helmet; None draws it for each.
+
+    Examples
+    --------
+    >>> from mne_invkit.population import Population
+    >>> heads = Population("heads", seeds=100)
+    >>> heads.build(n_jobs=2)  # doctest: +SKIP
+    >>> len(heads)
+    100
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        seeds: int | Iterable[int],
+        *,
+        sources: str | None = None,
+        meg: bool | None = None,
+    ):
+        self.folder = Path(folder)
+        self.seeds = tuple(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+        self.kinds = tuple(head_kind(seed, sources=sources, meg=meg) for seed in self.seeds)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, i: int) -> Head:
+        path = self.path(i)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: call the method build() first.")
+        return Head.load(path)
+
+    def path(self, i: int) -> Path:
+        """File of a head, whose name tells the seed and the kind.
+
+        Parameters
+        ----------
+        i : int
+            Index of the head.
+
+        Returns
+        -------
+        path : pathlib.Path
+            The file.
+        """
+        sources, meg = self.kinds[i]
+        return self.folder / f"head-{self.seeds[i]:06d}-{sources}-{'meeg' if meg else 'eeg'}.npz"
+
+    @verbose
+    def build(self, n_jobs: int = 2, verbose=None) -> None:
+        """Compute the heads that are missing.
+
+        Parameters
+        ----------
+        n_jobs : int
+            Number of processes.
+        %(verbose)s
+        """
+        missing = [i for i in range(len(self)) if not self.path(i).exists()]
+        logger.info("Computing %d of %d heads.", len(missing), len(self))
+        jobs = (delayed(_build)(self.seeds[i], *self.kinds[i], self.path(i)) for i in missing)
+        done = Parallel(n_jobs, return_as="generator_unordered")(jobs)
+        for _ in tqdm(done, total=len(missing), unit="head", disable=not missing):
+            pass
+
+
+def _build(seed, sources, meg, path) -> None:
+    make_head(seed, sources=sources, meg=meg).save(path)
