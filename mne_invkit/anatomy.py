@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from mne_invkit.shells import SHIPPED, on_surface, radii, template_shells
 
-SIZE = (0.75, 1.06)
-"""Least and largest size of a head, relative to the template: a child's to a large adult's."""
+SIZE = (0.62, 1.02)
+"""Least and largest size of a head relative to the template: a newborn's to a large adult's."""
 SKULL = (0.0025, 0.009)
 """Least and largest thickness of the skull along a ray from the middle of the brain (m)."""
 SCALP = (0.0025, 0.008)
@@ -22,6 +22,8 @@ SCALP = (0.0025, 0.008)
 
 _NAMES = ("inner_skull", "outer_skull", "outer_skin")
 _N_WAVES = 128  # of a random field
+_DEPTH = 0.004  # m, least depth of a source in the head: boundary elements err near the skull
+_OTHER_DEPTH = 0.003  # m, in other heads around the same brain
 _BASE = (-0.2, -0.8)  # heights on the unit sphere between which the neck thickens the skin
 
 
@@ -166,15 +168,15 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     Returns
     -------
     anatomy : Anatomy
-        The template's inner skull, displaced smoothly at random by some millimetres and
-        scaled, along each axis by up to 8 % more or less, with skull and scalp of random
+        The template's inner skull, displaced smoothly at random by a few millimetres and
+        scaled, along each axis by up to 7 % more or less, with skull and scalp of random
         thickness around it. The head frame is that of its own fiducials, which the operator
         met to about 2 mm.
     """
-    size = rng.uniform(*SIZE)
-    axes = size * rng.uniform(0.92, 1.08, 3)
+    size = SIZE[1] - (SIZE[1] - SIZE[0]) * rng.random() ** 2  # one in three below 0.85
+    axes = size * rng.uniform(0.93, 1.07, 3)
     displacement = smooth_field(rng, rng.uniform(0.045, 0.07), 3)
-    amplitude = rng.uniform(0.001, 0.004)
+    amplitude = rng.uniform(0.001, 0.0035)
     rr, tris = _template()
     middle = rr.mean(axis=0)
 
@@ -260,7 +262,7 @@ def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np
     Returns
     -------
     positions : ndarray, shape (n_sources, 3)
-        Points of the head frame at least 4 mm inside the first head's inner skull, and 2.5 mm
+        Points of the head frame at least 4 mm inside the first head's inner skull, and 3 mm
         inside those of the others (m).
     """
     first, *others = anatomies
@@ -268,9 +270,9 @@ def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np
     start = rr.min(axis=0) + rng.uniform(0, spacing, 3)
     axes = [np.arange(a, b, spacing) for a, b in zip(start, rr.max(axis=0), strict=True)]
     positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    positions = positions[first.depth(positions) >= 0.004]
+    positions = positions[first.depth(positions) >= _DEPTH]
     for other in others:
-        positions = positions[other.depth(positions) >= 0.0025]
+        positions = positions[other.depth(positions) >= _OTHER_DEPTH]
     return positions
 
 
@@ -287,18 +289,18 @@ def warp_cortex(src: mne.SourceSpaces, anatomies) -> tuple[np.ndarray, np.ndarra
     Returns
     -------
     positions : ndarray, shape (n_sources, 3)
-        The sources in the head frame (m), pushed towards the middle where they are less than
-        2.5 mm inside one of the inner skulls.
+        The sources in the head frame (m), pushed towards the middle where they are too near
+        to an inner skull: as near as in :func:`draw_grid`.
     normals : ndarray, shape (n_sources, 3)
         Outward unit normals of the warped surface.
     """
     surfaces = [(anatomies[0].warp(s["rr"]), s) for s in src]
     positions = np.concatenate([rr[s["vertno"]] for rr, s in surfaces])
     normals = np.concatenate([_normals(rr, s["tris"])[s["vertno"]] for rr, s in surfaces])
-    for anatomy in anatomies:
-        todo = np.arange(len(positions))
+    for k, anatomy in enumerate(anatomies):
+        least, todo = _OTHER_DEPTH if k else _DEPTH, np.arange(len(positions))
         while len(todo):
-            missing = 0.0025 - anatomy.depth(positions[todo])
+            missing = least - anatomy.depth(positions[todo])
             todo, missing = todo[missing > 0], missing[missing > 0]
             inward = anatomy.origin - positions[todo]
             inward /= np.linalg.norm(inward, axis=1, keepdims=True)

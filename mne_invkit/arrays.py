@@ -12,20 +12,14 @@ from mne.io.constants import FIFF
 
 from mne_invkit.anatomy import Anatomy, rigid_motion
 from mne_invkit.heads import template_trans
+from mne_invkit.montages import CAPS, cap_names, farthest_points
 from mne_invkit.shells import on_surface, template_shells
-
-CAPS = {
-    "1020": tuple(
-        "Fp1 Fp2 F9 F7 F3 Fz F4 F8 F10 T9 T7 C3 Cz C4 T8 T10 P9 P7 P3 Pz P4 P8 P10 O1 O2".split()
-    ),
-    **{name: name for name in ("biosemi32", "biosemi64", "easycap-M1")},
-}
-"""Caps with named electrodes: names, or the montage of MNE that has them."""
 
 _STANDARD = ("colin27_1005", "standard_1005")  # its name in MNE 1.13, and before
 _DENSE = "GSN-HydroCel-256"
-_HELMETS = {"306m": 102, "122m": 102, "CTF_275": None}  # sites with gradiometers
-_REACH = 0.065  # m, of a helmet below its middle
+_HELMETS = {"306m": -0.08, "122m": -0.08, "CTF_275": -0.04}  # lowest site (m, device frame)
+_N_PLANAR = 102  # sites with planar gradiometers
+_N_DENSE = (150, 276)  # sites without, at least and below
 _MAX_GAP = 0.015  # m, from the top of a head to its helmet
 _COILS = dict(mag=FIFF.FIFFV_COIL_POINT_MAGNETOMETER, grad=FIFF.FIFFV_COIL_VV_PLANAR_T1)
 
@@ -66,40 +60,7 @@ class Sensors(NamedTuple):
         return info
 
 
-def farthest_points(positions: np.ndarray, n: int, first: int) -> np.ndarray:
-    """Choose points far from each other.
-
-    Parameters
-    ----------
-    positions : ndarray, shape (n_points, 3)
-        The points.
-    n : int
-        How many to choose.
-    first : int
-        The point to begin with.
-
-    Returns
-    -------
-    chosen : ndarray of int, shape (n,)
-        Each the point farthest from those chosen before.
-    """
-    chosen = [first]
-    distance = np.linalg.norm(positions - positions[first], axis=1)
-    while len(chosen) < n:
-        chosen.append(int(distance.argmax()))
-        nearer = np.linalg.norm(positions - positions[chosen[-1]], axis=1)
-        distance = np.minimum(distance, nearer)
-    return np.array(chosen)
-
-
 # %% Electrodes
-
-
-@cache
-def cap_names(cap: str) -> tuple[str, ...]:
-    """Names of the electrodes of a cap in ``CAPS``."""
-    names = CAPS[cap]
-    return names if isinstance(names, tuple) else tuple(_montage(names))
 
 
 def _montage(name: str) -> dict[str, np.ndarray]:
@@ -172,17 +133,19 @@ def draw_coils(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
     helmet = str(rng.choice(list(_HELMETS)))
     path = Path(mne.__file__).parent / "data" / "helmets" / f"{helmet}.fif.gz"
     surface = mne.read_bem_surfaces(path, verbose="error")[0]
-    rr = surface["rr"] - _sphere_center(surface["rr"])
-    kept = np.flatnonzero(rr[:, 2] > -_REACH)
-    n_sites = _HELMETS[helmet] or int(rng.integers(150, min(276, len(kept))))
-    sites = np.sort(kept[farthest_points(rr[kept], n_sites, int(rng.integers(len(kept))))])
+    rr, outward = (surface[key][surface["tris"]].mean(axis=1) for key in ("rr", "nn"))
+    kept = rr[:, 2] > _HELMETS[helmet]
+    rr, outward = rr[kept], outward[kept] / np.linalg.norm(outward[kept], axis=1, keepdims=True)
+    planar = helmet != "CTF_275"
+    n_sites = _N_PLANAR if planar else int(rng.integers(*_N_DENSE))
+    sites = np.sort(farthest_points(rr, n_sites, int(rng.integers(len(rr)))))
+    rr, outward = rr[sites] - _sphere_center(rr), outward[sites]
     scale = rng.uniform(0.95, 1.05) * (min(anatomy.size, 1) if rng.random() < 0.5 else 1)
     rotation, shift = rigid_motion(rng, 0.06, 0.003)
-    outward = surface["nn"][sites] @ rotation.T
-    rr = _put_on(scale * rr[sites] @ rotation.T, shift, anatomy, rng.uniform(0.003, 0.01))
-    axes = _axes(outward)
+    rr = _put_on(scale * rr @ rotation.T, shift, anatomy, rng.uniform(0.003, 0.01))
+    axes = _axes(outward @ rotation.T)
     mags = Sensors(*_label("MAG", "", n_sites, "mag"), rr, axes)
-    if _HELMETS[helmet] is None:
+    if not planar:
         return mags
     turned = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1)
     first = Sensors(*_label("GRAD", "a", n_sites, "grad"), rr, axes)

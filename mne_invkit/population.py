@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterable
@@ -24,24 +25,14 @@ from mne_invkit.anatomy import (
     perturb_anatomy,
     warp_cortex,
 )
-from mne_invkit.arrays import (
-    CAPS,
-    Sensors,
-    cap_names,
-    draw_coils,
-    draw_electrodes,
-    farthest_points,
-    misplace,
-)
+from mne_invkit.arrays import Sensors, draw_coils, draw_electrodes, misplace
 from mne_invkit.heads import template_source_space
+from mne_invkit.montages import draw_montage
+
+__all__ = ["Head", "Population", "compute_gain", "draw_montage", "head_kind", "make_head"]
 
 MEG_SHARE = 1 / 3
 """Share of heads in an MEG helmet, when not given."""
-MIN_EEG, MAX_EEG = 24, 256
-"""Least and largest number of electrodes in a montage."""
-MIN_MEG, MAX_MEG = 60, 306
-"""Least and largest number of MEG channels in a montage."""
-
 _SPACINGS = ("ico4", "oct6")  # 4,857 and 7,779 sources
 _PEAK = 1e4  # largest number of each row in float16, which ends at 65,504
 _LAYERS = dict(  # from the outside inwards, as MNE orders them
@@ -285,88 +276,10 @@ def compute_gain(
     forward = mne.make_forward_solution(
         sensors.to_info(), None, src, bem, mindist=0.0, verbose="error"
     )
-    forward = mne.pick_channels_forward(
-        forward, sensors.names.tolist(), ordered=True, verbose="error"
-    )
     if forward["nsource"] != len(positions):
         raise RuntimeError("Some sources are not inside the inner skull.")
-    return forward["sol"]["data"].astype(np.float32)
-
-
-# %% Montages
-
-
-def draw_montage(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """Draw a montage.
-
-    Parameters
-    ----------
-    head : Head
-        The head.
-    rng : numpy.random.Generator
-        The generator.
-
-    Returns
-    -------
-    rows : ndarray of int, shape (n_channels,)
-        Indices of sensors, ascending: 24 to 256 electrodes, those of a cap of the 10-20 or
-        10-10 system or evenly spread ones, sometimes without those of a patch. With MEG:
-        electrodes, 60 to 306 magnetometers and gradiometers, or both.
-    """
-    if (head.kinds == "eeg").all():
-        return _draw_cap(head, rng)
-    parts = rng.choice(["eeg", "meg", "both"])
-    rows = []
-    if parts != "meg":
-        rows.append(_draw_cap(head, rng))
-    if parts != "eeg":
-        rows.append(_draw_array(head, rng))
-    return np.concatenate(rows)
-
-
-def _draw_cap(head, rng) -> np.ndarray:
-    """Indices of electrodes."""
-    eeg = np.flatnonzero(head.kinds == "eeg")
-    if rng.random() < 0.4:
-        cap = str(rng.choice(list(CAPS)))
-        rows = eeg[np.isin(head.names[eeg], cap_names(cap))]
-    else:
-        height = head.sensors[eeg, 2]  # caps reach down to different heights
-        eeg = eeg[height >= np.quantile(height, rng.uniform(0, 0.3))]
-        n = min(_log_integer(rng, MIN_EEG, MAX_EEG), len(eeg))
-        rows = eeg[farthest_points(head.sensors[eeg], n, int(rng.integers(len(eeg))))]
-    if rng.random() < 0.3:
-        rows = _without_patch(head, rows, min(len(rows) // 5, len(rows) - MIN_EEG), rng)
-    return np.sort(rows)
-
-
-def _draw_array(head, rng) -> np.ndarray:
-    """Indices of MEG sensors: all or some sites of one or both kinds."""
-    mags = np.flatnonzero(head.kinds == "mag")
-    grads = np.flatnonzero(head.kinds == "grad").reshape(2, -1)
-    most = len(mags)
-    kind = rng.choice(["mag", "grad", "both"]) if grads.size else "mag"
-    least = {"mag": MIN_MEG, "grad": MIN_MEG // 2, "both": MIN_MEG // 3}[str(kind)]
-    n = most if rng.random() < 0.5 else _log_integer(rng, least, most)
-    sites = np.sort(farthest_points(head.sensors[mags], n, int(rng.integers(most))))
-    parts = [] if kind == "grad" else [mags[sites]]
-    if kind != "mag":
-        parts += list(grads[:, sites])
-    return np.concatenate(parts)
-
-
-def _without_patch(head, rows, most, rng) -> np.ndarray:
-    """Leave out neighbours of a random sensor, `most` at most."""
-    if most < 1:
-        return rows
-    center = head.sensors[rng.choice(rows)]
-    order = np.argsort(np.linalg.norm(head.sensors[rows] - center, axis=1))
-    return rows[order[rng.integers(1, most + 1) :]]
-
-
-def _log_integer(rng, low, high) -> int:
-    """Integer between two others, both included, uniform on a logarithmic scale."""
-    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+    rows = {name: k for k, name in enumerate(forward["sol"]["row_names"])}  # MEG comes first
+    return forward["sol"]["data"][[rows[name] for name in sensors.names]].astype(np.float32)
 
 
 # %% Many heads
@@ -404,7 +317,9 @@ class Population:
         meg: bool | None = None,
     ):
         self.folder = Path(folder)
-        self.seeds = tuple(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+        self.seeds = tuple(
+            range(seeds) if isinstance(seeds, (int, np.integer)) else map(int, seeds)
+        )
         self.kinds = tuple(head_kind(seed, sources=sources, meg=meg) for seed in self.seeds)
 
     def __len__(self) -> int:
@@ -446,7 +361,7 @@ class Population:
         logger.info("Computing %d of %d heads.", len(missing), len(self))
         jobs = (delayed(_build)(self.seeds[i], *self.kinds[i], self.path(i)) for i in missing)
         done = Parallel(n_jobs, return_as="generator_unordered")(jobs)
-        for _ in tqdm(done, total=len(missing), unit="head", disable=not missing):
+        for _ in tqdm(done, total=len(missing), unit="head", disable=logger.level > logging.INFO):
             pass
 
 

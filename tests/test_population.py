@@ -1,0 +1,483 @@
+"""Random heads: nested shells of plausible size, finite gains, montages, files that survive."""
+
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit import anatomy, arrays, montages, population
+from mne_invkit.heads import template_source_space
+from mne_invkit.population import Head, Population, draw_montage, make_head
+from mne_invkit.shells import icosphere, template_shells
+
+SEEDS = {("volume", False): 0, ("cortex", False): 1, ("volume", True): 2, ("cortex", True): 5}
+
+
+def draw(seed=0):
+    """Draw a head and one that is almost the same."""
+    rng = np.random.default_rng(seed)
+    head = anatomy.draw_anatomy(rng)
+    return head, anatomy.perturb_anatomy(head, rng)
+
+
+def angle_error(a, b):
+    """Difference between the directions of the columns of two matrices."""
+    a, b = (x / np.linalg.norm(x, axis=0) for x in (a, b))
+    return np.linalg.norm(a - b, axis=0)
+
+
+def average_reference(gain):
+    return gain - gain.mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    """Shells of 162 vertices, on which the boundary elements take little time."""
+    tris = icosphere(2)[1]
+    with pytest.MonkeyPatch.context() as patch:
+        rr = template_shells()["inner_skull"][0][: tris.max() + 1]
+        patch.setattr(anatomy, "_template", lambda: (rr, tris))
+        patch.setattr(population, "_SPACINGS", ("ico3",))
+        yield
+
+
+@pytest.fixture(scope="module")
+def heads(coarse):
+    """One head of each kind, from different seeds."""
+    return {kind: make_head(seed, sources=kind[0], meg=kind[1]) for kind, seed in SEEDS.items()}
+
+
+@pytest.fixture(scope="module")
+def eeg_head(heads):
+    return heads["volume", False]
+
+
+@pytest.fixture(scope="module")
+def meeg_head(heads):
+    """A head in a helmet with magnetometers and gradiometers."""
+    return heads["cortex", True]
+
+
+# %% Shapes
+
+
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_shells_are_nested_and_of_plausible_thickness(perturbed):
+    for seed in range(30):
+        head = draw(seed)[perturbed]
+        corners = head.directions[head.tris]
+        assert np.linalg.det(corners).min() > 0  # seen from the origin, no triangle folds over
+        assert head.inner.min() > 0.02
+        assert anatomy.SKULL[0] <= head.skull.min() < head.skull.max() <= anatomy.SKULL[1]
+        assert head.scalp.min() >= anatomy.SCALP[0]
+        thickest = anatomy.SCALP[1] * (1.9 if perturbed else 1)
+        assert head.scalp[head.up > -0.2].max() <= thickest
+        rr = {name: shell["rr"] - head.origin for name, shell in head.shells.items()}
+        inner, outer, skin = (np.linalg.norm(r, axis=1) for r in rr.values())
+        np.testing.assert_allclose(outer - inner, head.skull)
+        np.testing.assert_allclose(skin - outer, head.scalp)
+
+
+def test_sizes_span_newborns_to_large_adults():
+    heads = [draw(seed)[0] for seed in range(200)]
+    tops = [head.shells["outer_skin"]["rr"][head.up > -0.3] for head in heads]
+    breadth, length, _ = np.ptp(tops, axis=1).T
+    assert 0.09 < breadth.min() < 0.125 < 0.16 < breadth.max() < 0.21
+    assert 0.115 < length.min() < 0.15 < 0.2 < length.max() < 0.24
+    assert 0.7 < np.median(breadth / length) < 0.9
+    size = np.array([head.size for head in heads])
+    assert anatomy.SIZE[0] <= size.min() < 0.66
+    assert 0.98 < size.max() <= anatomy.SIZE[1]
+    assert 0.8 < np.median(size) < 0.98
+
+
+def test_head_frame_is_that_of_the_fiducials():
+    for seed in range(10):
+        head = draw(seed)[0]
+        nasion, left, right = head.on_skin(head.warp(anatomy._fiducials()))
+        assert np.abs([*left[1:], *right[1:], nasion[0], nasion[2]]).max() < 0.01
+        assert left[0] < -0.035 < 0.035 < right[0]
+        assert nasion[1] > 0.05
+        assert head.origin[2] > 0.02
+
+
+def test_perturbed_head_differs_by_a_few_millimetres():
+    for seed in range(10):
+        head, other = draw(seed)
+        for name in ("inner", "skull", "scalp"):
+            change = getattr(other, name) - getattr(head, name)
+            assert 2e-4 < np.sqrt(np.mean(change**2)) < 4e-3
+        assert np.abs(other.inner - head.inner).max() < 0.0041
+        np.testing.assert_array_equal(other.directions, head.directions)
+
+
+def test_smooth_field_has_the_covariance_of_its_scale():
+    rng, lag = np.random.default_rng(0), np.array([[0.0, 0, 0], [0.02, 0, 0], [0.04, 0, 0]])
+    values = np.array([anatomy.smooth_field(rng, 0.04)(lag) for _ in range(4000)])
+    covariance = values.T @ values / len(values)
+    np.testing.assert_allclose(np.diag(covariance), 1, atol=0.1)
+    np.testing.assert_allclose(covariance[0, 1:], np.exp([-1 / 8, -1 / 2]), atol=0.1)
+    assert anatomy.smooth_field(rng, 0.04, 3)(lag).shape == (3, 3)
+
+
+def test_depth_in_a_sphere():
+    directions, tris = icosphere(3)
+    ball = sphere(directions, tris)
+    points = np.random.default_rng(0).uniform(-0.1, 0.1, (400, 3)) + ball.origin
+    expected = ball.inner[0] - np.linalg.norm(points - ball.origin, axis=1)
+    np.testing.assert_allclose(ball.depth(points), expected, atol=1.5e-3)
+    assert (np.sign(ball.depth(points)) == np.sign(expected))[np.abs(expected) > 1e-3].all()
+
+
+def test_conductivities_in_range():
+    brain, skull, scalp = np.transpose(
+        [anatomy.draw_conductivity(np.random.default_rng(k)) for k in range(300)]
+    )
+    assert 0.25 <= brain.min() < 0.26 < 0.39 < brain.max() <= 0.4
+    assert 0.2 <= scalp.min() < 0.21 < 0.49 < scalp.max() <= 0.5
+    ratio = brain / skull
+    assert 15 <= ratio.min() < 16 < 75 < ratio.max() <= 80
+    assert np.median(ratio) == pytest.approx(np.sqrt(15 * 80), rel=0.15)
+
+
+# %% Sources
+
+
+def test_grid_is_regular_inside_both_heads_and_full():
+    head, other = draw(3)
+    grids = [anatomy.draw_grid([head, other], np.random.default_rng(k)) for k in range(2)]
+    for rr in grids:
+        steps = (rr - rr[0]) / 0.007
+        np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
+        assert head.depth(rr).min() >= 0.004
+        assert other.depth(rr).min() >= 0.003
+        corners = head.shells["inner_skull"]["rr"][head.tris] - head.origin
+        volume = np.linalg.det(corners).sum() / 6
+        assert 0.6 < len(rr) * 0.007**3 / volume < 0.95
+    offset = (grids[0][0] - grids[1][0]) / 0.007
+    assert np.abs(offset - np.round(offset)).max() > 0.01
+
+
+def test_cortex_keeps_its_shape_inside_both_heads():
+    head, other = draw(4)
+    src = template_source_space(spacing="ico3", verbose=False)
+    rr, normals = anatomy.warp_cortex(src, [head, other])
+    before = np.concatenate([s["rr"][s["vertno"]] for s in src])
+    nn = np.concatenate([s["nn"][s["vertno"]] for s in src])
+    assert head.depth(rr).min() >= 0.004
+    assert other.depth(rr).min() >= 0.003
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1)
+    assert np.median(np.sum(normals * nn, axis=1)) > 0.9
+    left = before[:, 0] < -0.02
+    assert rr[left, 0].max() < rr[before[:, 0] > 0.02, 0].min()
+    scale = np.linalg.norm(rr - rr.mean(axis=0)) / np.linalg.norm(before - before.mean(axis=0))
+    assert scale == pytest.approx(head.size, rel=0.1)
+
+
+def test_cortex_is_pushed_inside():
+    head, other = draw(4)
+    src = template_source_space(spacing="ico3", verbose=False)
+    for s in src:
+        s["rr"] = s["rr"] * 1.15
+    rr, _ = anatomy.warp_cortex(src, [head, other])
+    assert head.depth(rr).min() >= 0.004
+    assert other.depth(rr).min() >= 0.003
+
+
+# %% Sensors
+
+
+def test_electrodes_lie_on_the_skin():
+    head, other = draw(5)
+    sensors = arrays.draw_electrodes(head, np.random.default_rng(0))
+    assert 256 < len(sensors.names) == len(set(sensors.names)) < 360
+    assert {"Fp1", "Cz", "O2", "AF3", "T7", "E1", "E256"} <= set(sensors.names)
+    np.testing.assert_allclose(head.gap(sensors.positions), 0, atol=1e-9)
+    where = dict(zip(sensors.names, sensors.positions, strict=True))
+    assert where["Fp1"][1] > 0.04 > -0.04 > where["O2"][1]
+    assert where["T7"][0] < -0.04 < 0.04 < where["T8"][0]
+    assert where["Cz"][2] == pytest.approx(sensors.positions[:, 2].max(), abs=0.02)
+    moved = arrays.misplace(sensors, other, np.random.default_rng(0))
+    np.testing.assert_allclose(other.gap(moved.positions), 0, atol=1e-9)
+    assert 0.001 < np.median(np.linalg.norm(moved.positions - sensors.positions, axis=1)) < 0.008
+
+
+def test_helmets_surround_the_head():
+    for seed in range(12):
+        head, other = draw(seed)
+        coils = arrays.draw_coils(head, np.random.default_rng(seed))
+        gap = head.gap(coils.positions)
+        assert 0.0029 < gap.min() < 0.011
+        assert np.median(gap) < 0.05
+        assert coils.positions[:, 2].max() > head.shells["outer_skin"]["rr"][:, 2].max() - 0.01
+        identity = np.broadcast_to(np.eye(3), coils.axes.shape)
+        np.testing.assert_allclose(coils.axes @ coils.axes.transpose(0, 2, 1), identity, atol=1e-6)
+        outward = np.sum(coils.axes[:, 2] * (coils.positions - head.origin), axis=1)
+        assert np.mean(outward > 0) > 0.99
+        kinds, counts = np.unique(coils.kinds, return_counts=True)
+        assert kinds.tolist() in (["mag"], ["grad", "mag"])
+        assert (counts.tolist() == [204, 102]) == (len(counts) == 2)
+        moved = arrays.misplace(coils, other, np.random.default_rng(0))
+        assert np.linalg.norm(moved.positions - coils.positions, axis=1).max() < 0.02
+
+
+# %% Gains
+
+
+def sphere(directions, tris):
+    """Concentric spheres of 80, 86 and 92 mm."""
+    ones = np.ones(len(directions))
+    return anatomy.Anatomy(
+        size=1.0, origin=np.array([0.01, -0.005, 0.04]), directions=directions, tris=tris,
+        inner=0.08 * ones, skull=0.006 * ones, scalp=0.006 * ones, up=directions[:, 2], warp=None,
+    )  # fmt: skip
+
+
+def test_gain_is_that_of_spheres():
+    ball, rng = sphere(*icosphere(3)), np.random.default_rng(0)
+    coils = arrays.draw_coils(ball, np.random.default_rng(1))
+    assert set(coils.kinds) == {"mag", "grad"}
+    rays = rng.standard_normal((60, 3)) * [1, 1, 0.3] + [0, 0, 0.5]
+    names = np.array([f"E{k}" for k in range(len(rays))])
+    kinds = np.full(len(rays), "eeg")
+    rr = ball.on_skin(ball.origin + rays)
+    sensors = arrays.Sensors(names, kinds, rr, np.zeros((len(rays), 3, 3))) + coils
+    directions = rng.standard_normal((40, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    positions = ball.origin + 0.06 * directions
+    gain = population.compute_gain(ball, (0.3, 0.01, 0.4), sensors, positions)
+    assert gain.dtype == np.float32
+
+    model = mne.make_sphere_model(
+        ball.origin, 0.092, sigmas=(0.3, 0.01, 0.4), relative_radii=(80 / 92, 86 / 92, 1),
+        verbose=False,
+    )  # fmt: skip
+    src = mne.setup_volume_source_space(pos=dict(rr=positions, nn=directions), verbose=False)
+    forward = mne.make_forward_solution(sensors.to_info(), None, src, model, verbose=False)
+    forward = mne.pick_channels_forward(
+        forward, sensors.names.tolist(), ordered=True, verbose=False
+    )
+    expected = forward["sol"]["data"]
+    eeg = sensors.kinds == "eeg"
+    found, true = average_reference(gain[eeg]), average_reference(expected[eeg])
+    assert np.median(angle_error(found, true)) < 0.05
+    np.testing.assert_allclose(
+        np.linalg.norm(found, axis=0), np.linalg.norm(true, axis=0), rtol=0.15
+    )
+    for kind in ("mag", "grad"):
+        found, true = gain[sensors.kinds == kind], expected[sensors.kinds == kind]
+        assert np.linalg.norm(found - true) < 0.06 * np.linalg.norm(true)
+
+
+@pytest.mark.parametrize("sources", ["volume", "cortex"])
+@pytest.mark.parametrize("meg", [False, True])
+def test_two_gains_are_alike_but_not_equal(heads, sources, meg):
+    head = heads[sources, meg]
+    shape = len(head.names), 3 * len(head.positions)
+    assert head.gain.shape == head.data_gain.shape == shape
+    assert head.gain.dtype == head.data_gain.dtype == np.float32
+    assert len(head.sensors) == len(head.kinds) == len(head.names) == len(set(head.names))
+    assert (head.normals is None) == (sources == "volume")
+    assert ("mag" in head.kinds) == meg
+    for kind in set(head.kinds):
+        gain, other = (g[head.kinds == kind] for g in (head.gain, head.data_gain))
+        if kind == "eeg":
+            gain, other = average_reference(gain), average_reference(other)
+        assert np.isfinite(gain).all()
+        assert np.isfinite(other).all()
+        error = angle_error(gain, other)
+        assert error.min() > 0
+        assert 0.01 < np.median(error) < np.sqrt(2 * (1 - 0.8))  # a correlation of 0.8
+        ratio = np.linalg.norm(other, axis=0) / np.linalg.norm(gain, axis=0)
+        assert 0.3 < np.median(ratio) < 3
+
+
+def test_gains_have_plausible_magnitudes(meeg_head):
+    typical = {
+        str(kind): np.median(np.abs(meeg_head.gain[meeg_head.kinds == kind]).max(axis=1))
+        for kind in set(meeg_head.kinds)
+    }
+    assert 50 < typical["eeg"] < 3000  # V/(A m)
+    assert 1e-7 < typical["mag"] < 1e-4  # T/(A m)
+    assert 3 < typical["grad"] / typical["mag"] < 300  # 1/m
+
+
+def test_nearest_electrodes_see_a_source_best(heads):
+    head = heads["cortex", False]
+    distance = np.linalg.norm(head.positions[:, None] - head.sensors, axis=2)
+    shallow = distance.min(axis=1) < 0.025
+    gain = average_reference(head.gain).reshape(len(head.sensors), -1, 3)
+    norms = np.linalg.norm(gain, axis=2)
+    best = distance[np.arange(len(distance)), norms.argmax(axis=0)]
+    assert shallow.sum() > 10
+    assert np.median((best - distance.min(axis=1))[shallow]) < 0.015
+
+
+# %% Seeds
+
+
+def test_seed_decides(eeg_head, coarse):
+    same = make_head(eeg_head.seed, sources="volume", meg=False)
+    for name in ("positions", "gain", "data_gain", "sensors", "names"):
+        np.testing.assert_array_equal(getattr(same, name), getattr(eeg_head, name))
+    other = make_head(eeg_head.seed + 1, sources="volume", meg=False)
+    assert np.abs(other.sensors - same.sensors).max() > 1e-3
+    assert other.positions.shape != same.positions.shape
+
+
+def test_kinds_are_drawn_from_the_seed():
+    kinds = [population.head_kind(seed) for seed in range(300)]
+    assert kinds == [population.head_kind(seed) for seed in range(300)]
+    sources, meg = zip(*kinds, strict=True)
+    assert 0.4 < np.mean(np.array(sources) == "cortex") < 0.6
+    assert 0.25 < np.mean(meg) < 0.42
+    assert population.head_kind(0, sources="cortex", meg=True) == ("cortex", True)
+    with pytest.raises(ValueError, match='sources must be "volume", "cortex" or None'):
+        make_head(0, sources="surface")
+
+
+def test_gain_that_is_not_finite_is_drawn_again(eeg_head, monkeypatch):
+    drawn = []
+
+    def broken_once(seed, rng, sources, meg):
+        drawn.append(rng.random())
+        gain = eeg_head.gain * np.float32(np.nan if len(drawn) == 1 else 1)
+        return Head(**vars(eeg_head) | dict(data_gain=gain))
+
+    monkeypatch.setattr(population, "_draw_head", broken_once)
+    assert np.isfinite(make_head(0).data_gain).all()
+    assert len(set(drawn)) == 2
+
+
+# %% Montages
+
+
+def test_montages_of_electrodes(eeg_head):
+    rng = np.random.default_rng(0)
+    sizes, named = [], 0
+    for _ in range(200):
+        rows = draw_montage(eeg_head, rng)
+        assert (np.diff(rows) > 0).all()
+        assert set(eeg_head.kinds[rows]) == {"eeg"}
+        sizes.append(len(rows))
+        named += set(eeg_head.names[rows]) <= set(montages.cap_names("easycap-M1"))
+    assert min(sizes) == montages.MIN_EEG
+    assert 200 < max(sizes) <= montages.MAX_EEG
+    assert 20 < named < 100
+    assert len(set(sizes)) > 50
+
+
+def test_montages_with_meg(meeg_head):
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(200):
+        rows = draw_montage(meeg_head, rng)
+        assert (np.diff(rows) > 0).all()
+        kinds = meeg_head.kinds[rows]
+        seen.add(frozenset(kinds.tolist()))
+        if set(kinds) != {"eeg"}:
+            assert 60 <= np.sum(kinds != "eeg") <= 306
+    meg = [{"mag"}, {"grad"}, {"mag", "grad"}]
+    assert seen == {frozenset(k) for k in [{"eeg"}, *meg, *({"eeg"} | kind for kind in meg)]}
+
+
+def test_spread_electrodes_and_a_missing_patch(eeg_head):
+    sensors = eeg_head.sensors
+    rows = montages.farthest_points(sensors, 64, 0)
+    assert len(set(rows)) == 64
+    apart = np.linalg.norm(sensors[rows, None] - sensors[rows], axis=2)
+    nearest = np.sort(apart, axis=1)[:, 1]
+    assert nearest.min() > 0.5 * nearest.max()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kept = montages._without_patch(eeg_head, rows, 12, rng)
+        lost = np.setdiff1d(rows, kept)
+        assert 1 <= len(lost) <= 12
+        assert len(kept) + len(lost) == len(rows)
+        reach = np.linalg.norm(sensors[lost, None] - sensors[lost], axis=2)
+        assert reach.min(axis=1).max() == 0
+        assert reach.max() < 0.13
+
+
+@pytest.mark.parametrize("cap", montages.CAPS)
+def test_caps_are_among_the_electrodes(eeg_head, cap):
+    names = set(montages.cap_names(cap))
+    assert len(names) >= montages.MIN_EEG
+    assert names - set(eeg_head.names) <= {"O9", "O10"}
+
+
+def test_pick_keeps_rows(eeg_head):
+    rows = draw_montage(eeg_head, np.random.default_rng(1))
+    picked = eeg_head.pick(rows)
+    np.testing.assert_array_equal(picked.gain, eeg_head.gain[rows])
+    np.testing.assert_array_equal(picked.names, eeg_head.names[rows])
+    assert picked.positions is eeg_head.positions
+
+
+# %% Files
+
+
+@pytest.mark.parametrize("kind", [("volume", False), ("cortex", True)])
+def test_file_keeps_the_head(heads, kind, tmp_path):
+    head, path = heads[kind], tmp_path / "head.npz"
+    head.save(path)
+    read = Head.load(path)
+    assert read.seed == head.seed
+    for name in ("gain", "data_gain"):
+        was, now = getattr(head, name), getattr(read, name)
+        assert now.dtype == np.float32
+        scale = np.abs(was).max(axis=1, keepdims=True)
+        assert (np.abs(now - was) <= 5e-4 * np.abs(was) + 1e-11 * scale).all()
+    for name in ("positions", "sensors"):
+        np.testing.assert_allclose(getattr(read, name), getattr(head, name), atol=1e-7)
+    np.testing.assert_array_equal(read.kinds, head.kinds)
+    np.testing.assert_array_equal(read.names, head.names)
+    if kind[0] == "cortex":
+        np.testing.assert_allclose(read.normals, head.normals, atol=1e-6)
+    else:
+        assert read.normals is None
+    assert path.stat().st_size < 4.2 * head.gain.size + 1e6
+    assert [p.name for p in tmp_path.iterdir()] == ["head.npz"]
+
+
+def test_population_resumes_after_an_interruption(heads, tmp_path, monkeypatch):
+    made = []
+
+    def make(seed, *, sources, meg):
+        made.append(seed)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return Head(**vars(heads[sources, meg]) | dict(seed=seed))
+
+    monkeypatch.setattr(population, "make_head", make)
+    many = Population(tmp_path / "heads", [7, 8, 9], sources="volume", meg=False)
+    with pytest.raises(FileNotFoundError, match=r"call the method build\(\) first"):
+        many[0]
+    with pytest.raises(KeyboardInterrupt):
+        many.build(n_jobs=1, verbose=False)
+    left_over = many.folder / ".writing-killed"
+    left_over.mkdir()
+    (left_over / many.path(1).name).write_bytes(b"half a file")
+    many.build(n_jobs=1, verbose=False)
+    assert made == [7, 8, 8, 9]
+    assert (len(many), [many[i].seed for i in range(3)]) == (3, [7, 8, 9])
+    many.build(n_jobs=1, verbose=False)
+    assert len(made) == 4
+
+
+def test_failed_write_leaves_nothing(eeg_head, tmp_path, monkeypatch):
+    def half(path, **values):
+        path.write_bytes(b"half a file")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(OSError, match="disk full"):
+        eeg_head.save(tmp_path / "head.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_population_names_files_by_seed_and_kind(tmp_path):
+    many = Population(tmp_path, 4)
+    assert many.seeds == (0, 1, 2, 3)
+    assert [many.kinds[i] for i in range(4)] == [population.head_kind(i) for i in range(4)]
+    assert Population(tmp_path, [12], sources="cortex", meg=True).path(0).name == (
+        "head-000012-cortex-meeg.npz"
+    )
