@@ -20,7 +20,7 @@ _DENSE = "GSN-HydroCel-256"
 _HELMETS = {"306m": -0.08, "122m": -0.08, "CTF_275": -0.04}  # lowest site (m, device frame)
 _N_PLANAR = 102  # sites with planar gradiometers
 _N_DENSE = (150, 276)  # sites without, at least and below
-_MAX_GAP = 0.015  # m, from the top of a head to its helmet
+_MIN_GAP, _MAX_GAP = 0.001, 0.015  # m, from a head to any coil, and to the top of its helmet
 _COILS = dict(mag=FIFF.FIFFV_COIL_POINT_MAGNETOMETER, grad=FIFF.FIFFV_COIL_VV_PLANAR_T1)
 
 
@@ -131,15 +131,11 @@ def draw_coils(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
         3-10 mm. Half of the heads below adult size get a helmet of their own size.
     """
     helmet = str(rng.choice(list(_HELMETS)))
-    path = Path(mne.__file__).parent / "data" / "helmets" / f"{helmet}.fif.gz"
-    surface = mne.read_bem_surfaces(path, verbose="error")[0]
-    rr, outward = (surface[key][surface["tris"]].mean(axis=1) for key in ("rr", "nn"))
-    kept = rr[:, 2] > _HELMETS[helmet]
-    rr, outward = rr[kept], outward[kept] / np.linalg.norm(outward[kept], axis=1, keepdims=True)
     planar = helmet != "CTF_275"
     n_sites = _N_PLANAR if planar else int(rng.integers(*_N_DENSE))
+    rr, outward = _helmet_sites(helmet)
     sites = np.sort(farthest_points(rr, n_sites, int(rng.integers(len(rr)))))
-    rr, outward = rr[sites] - _sphere_center(rr), outward[sites]
+    rr, outward = rr[sites], outward[sites]
     scale = rng.uniform(0.95, 1.05) * (min(anatomy.size, 1) if rng.random() < 0.5 else 1)
     rotation, shift = rigid_motion(rng, 0.06, 0.003)
     rr = _put_on(scale * rr @ rotation.T, shift, anatomy, rng.uniform(0.003, 0.01))
@@ -152,7 +148,19 @@ def draw_coils(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
     return mags + first + Sensors(*_label("GRAD", "b", n_sites, "grad"), rr, turned)
 
 
-def _label(prefix, suffix, n, kind) -> tuple[np.ndarray, np.ndarray]:
+@cache
+def _helmet_sites(helmet: str) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the triangles of a helmet (m), around its middle, and their unit normals."""
+    path = Path(mne.__file__).parent / "data" / "helmets" / f"{helmet}.fif.gz"
+    surface = mne.read_bem_surfaces(path, verbose="error")[0]
+    rr, outward = (surface[key][surface["tris"]].mean(axis=1) for key in ("rr", "nn"))
+    kept = rr[:, 2] > _HELMETS[helmet]
+    rr, outward = rr[kept], outward[kept]
+    return rr - _sphere_center(rr), outward / np.linalg.norm(outward, axis=1, keepdims=True)
+
+
+def _label(prefix: str, suffix: str, n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Names and kinds of `n` coils."""
     return np.array([f"{prefix}{k:03d}{suffix}" for k in range(n)]), np.full(n, kind)
 
 
@@ -204,17 +212,20 @@ def misplace(
         The generator.
     sd : float
         Standard deviation of the error of an electrode, and of the shift of the MEG helmet
-        as a whole, in each direction (m). The helmet also turns, by about a degree.
+        as a whole, in each direction (m). The helmet also turns, by about a degree, and
+        coils that would come to lie in the head are kept 1 mm away.
 
     Returns
     -------
     sensors : Sensors
         The moved sensors.
     """
-    positions, axes = sensors.positions.copy(), sensors.axes
-    eeg = sensors.kinds == "eeg"
-    jitter = sd * rng.standard_normal((eeg.sum(), 3))
-    positions[eeg] = anatomy.on_skin(positions[eeg] + jitter)
+    moved, eeg = np.empty_like(sensors.positions), sensors.kinds == "eeg"
+    electrodes, coils = sensors.positions[eeg], sensors.positions[~eeg]
     rotation, shift = rigid_motion(rng, 0.015, sd)
-    positions[~eeg] = (positions[~eeg] - anatomy.origin) @ rotation.T + anatomy.origin + shift
-    return sensors._replace(positions=positions, axes=axes @ rotation.T)
+    moved[eeg] = anatomy.on_skin(electrodes + sd * rng.standard_normal(electrodes.shape))
+    rays = (coils - anatomy.origin) @ rotation.T + shift
+    into = np.maximum(_MIN_GAP - anatomy.gap(anatomy.origin + rays), 0)
+    rays *= 1 + into[:, None] / np.linalg.norm(rays, axis=1, keepdims=True)
+    moved[~eeg] = anatomy.origin + rays
+    return sensors._replace(positions=moved, axes=sensors.axes @ rotation.T)

@@ -299,6 +299,15 @@ class Population:
     meg : bool | None
         Whether all heads are in an MEG helmet; None draws it for each.
 
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The folder.
+    seeds : tuple of int
+        Seed of each head.
+    kinds : tuple of tuple
+        Kind of sources and whether there is MEG, for each head.
+
     Examples
     --------
     >>> from mne_invkit.population import Population
@@ -349,7 +358,9 @@ class Population:
 
     @verbose
     def build(self, n_jobs: int = 2, verbose=None) -> None:
-        """Compute the heads that are missing.
+        """Compute the heads that are missing, about 12 s each with EEG and 25 s with MEG.
+
+        Each head is written in one step, so that an interrupted build can be run again.
 
         Parameters
         ----------

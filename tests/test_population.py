@@ -217,6 +217,7 @@ def test_helmets_surround_the_head():
         assert kinds.tolist() in (["mag"], ["grad", "mag"])
         assert (counts.tolist() == [204, 102]) == (len(counts) == 2)
         moved = arrays.misplace(coils, other, np.random.default_rng(0))
+        assert other.gap(moved.positions).min() > 0.00099
         assert np.linalg.norm(moved.positions - coils.positions, axis=1).max() < 0.02
 
 
