@@ -149,8 +149,8 @@ def _template() -> tuple[np.ndarray, np.ndarray]:
 
 def _thickness(rng, directions, up, size) -> tuple[np.ndarray, np.ndarray]:
     """Draw the thickness of skull and scalp along the directions (m)."""
-    skull = rng.uniform(0.0035, 0.0075) * np.sqrt(size)
-    scalp = rng.uniform(0.003, 0.007) * np.sqrt(size)
+    skull = rng.uniform(0.0035, 0.008) * np.sqrt(size)
+    scalp = rng.uniform(0.003, 0.008) * np.sqrt(size)
     skull = skull * np.exp(0.25 * smooth_field(rng, 0.6)(directions))
     scalp = scalp * np.exp(0.2 * smooth_field(rng, 0.6)(directions))
     neck = rng.uniform(0, 0.015) * np.clip((up - _BASE[0]) / (_BASE[1] - _BASE[0]), 0, 1)
