@@ -62,10 +62,10 @@ def check_forward(forward) -> None:
         )
 
 
-def common_channels(insts, forward, noise_cov) -> list[str]:
+def common_channels(infos, forward, noise_cov) -> list[str]:
     """Good channels that data, forward solution and covariance share, in the data's order."""
-    info = insts[0].info
-    bads = {name for inst in insts for name in inst.info["bads"]}
+    info = infos[0]
+    bads = {name for other in infos for name in other["bads"]}
     shared = set(forward["sol"]["row_names"])
     in_forward = [name for name in info["ch_names"] if name in shared]
     if not in_forward:
@@ -103,6 +103,19 @@ def common_channels(insts, forward, noise_cov) -> list[str]:
             f"call raw.apply_gradient_compensation({grades[1]}) before epoching."
         )
     return names
+
+
+def check_channels(insts, names) -> None:
+    """Do all data have the channels of a prepared problem, in working order."""
+    for inst in insts:
+        missing = set(names).difference(inst.ch_names)
+        bad = set(names).intersection(inst.info["bads"])
+        if missing or bad:
+            what = f"lack {_some(missing)}" if missing else f"have the bad channels {_some(bad)}"
+            raise ValueError(
+                f"The data {what}, which the prepared forward solution uses: prepare it again from "
+                "these data's info, or call inst.interpolate_bads()."
+            )
 
 
 def check_reference(info: mne.Info, insts) -> mne.Info:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mne
 import numpy as np
@@ -45,6 +45,10 @@ class InverseProblem:
         Times in seconds.
     nave : float
         Number of averages by which the noise covariance was divided.
+
+    Notes
+    -----
+    Without data `data` and `times` are empty, and `insts` is ``()``; see :meth:`with_data`.
     """
 
     data: np.ndarray
@@ -72,6 +76,26 @@ class InverseProblem:
         """
         return self.whitener / np.linalg.norm(self.whitener, axis=1, keepdims=True)
 
+    def with_data(self, inst: Instance) -> InverseProblem:
+        """Return the same problem for other data.
+
+        Parameters
+        ----------
+        inst : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+            Data that have all channels of the problem; ``nave`` stays that of the problem.
+
+        Returns
+        -------
+        problem : InverseProblem
+            The problem with the whitened data of `inst`.
+        """
+        insts = checks.as_instances(inst)
+        names = self.info["ch_names"]
+        checks.check_channels(insts, names)
+        checks.check_reference(self.info, insts)
+        data = checks.get_data(insts, names)
+        return replace(self, data=self.whitener @ data, insts=insts, times=insts[0].times.copy())
+
     def __repr__(self) -> str:
         n_trials, n_rank, n_times = self.data.shape
         return (
@@ -83,7 +107,7 @@ class InverseProblem:
 @fill_doc
 @verbose
 def prepare_problem(
-    inst: Instance,
+    inst: Instance | mne.Info,
     forward: mne.Forward,
     noise_cov: mne.Covariance | None = None,
     *,
@@ -97,9 +121,9 @@ def prepare_problem(
 
     Parameters
     ----------
-    inst : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+    inst : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw | mne.Info
         The data. Several Evokeds must share channels and times; Raw is used whole (crop it
-        to your window).
+        to your window). An mne.Info prepares the problem without data.
     forward : mne.Forward
         The forward solution.
     noise_cov : mne.Covariance | None
@@ -140,16 +164,17 @@ def prepare_problem(
     >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)
     <InverseProblem | 1 x 369 samples, 256 channels of rank 255, 1216 locations x 3>
     """
-    insts = checks.as_instances(inst)
+    insts = () if isinstance(inst, mne.Info) else checks.as_instances(inst)
+    infos = [i.info for i in insts] or [inst]
     checks.check_forward(forward)
     loose = loose_by_kind(forward["src"], loose, fixed)
     depth = depth_options(depth)
-    info = insts[0].info
-    ch_names = checks.common_channels(insts, forward, noise_cov)
+    info = infos[0]
+    ch_names = checks.common_channels(infos, forward, noise_cov)
     info = checks.check_reference(mne.pick_info(info, _indices(info["ch_names"], ch_names)), insts)
     checks.check_positions(info, forward)
-    data = checks.get_data(insts, ch_names)
-    nave = _nave(insts)
+    data = checks.get_data(insts, ch_names) if insts else np.zeros((0, len(ch_names), 0))
+    nave = _nave(insts) if insts else 1.0
     noise_cov = _noise_covariance(noise_cov, info, nave)
     checks.check_rank(noise_cov, info, rank)
 
@@ -174,7 +199,7 @@ def prepare_problem(
         forward=forward,
         insts=insts,
         info=info,
-        times=insts[0].times.copy(),
+        times=insts[0].times.copy() if insts else np.zeros(0),
         nave=nave,
     )
     logger.info("Prepared %s", problem)

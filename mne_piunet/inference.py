@@ -1,0 +1,79 @@
+"""The network behind one call, run by torch or by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+
+from mne_piunet.weights import Weights
+
+Network = Callable[[np.ndarray], np.ndarray]
+"""Inputs (batch, N_INPUTS, *grid) to moments (batch, 3, *grid), both float32."""
+
+
+def with_torch(weights: Weights) -> Network:
+    """Run the network by torch on the processor."""
+    import torch
+
+    from mne_piunet.network import PatchUNet
+
+    card = weights.card["network"]
+    network = PatchUNet(**card)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
+    network = network.eval().to(memory_format=torch.channels_last_3d)
+
+    def run(inputs):
+        with torch.inference_mode():
+            batch = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last_3d)
+            return network(batch).numpy()
+
+    return run
+
+
+def with_onnxruntime(weights: Weights) -> Network:
+    """Run the network's ONNX twin by onnxruntime; torch is not needed."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(weights.onnx, providers=["CPUExecutionProvider"])
+
+    def run(inputs):
+        return session.run(None, {"inputs": inputs})[0]
+
+    return run
+
+
+BACKENDS: dict[str, Callable[[Weights], Network]] = {
+    "torch": with_torch,
+    "onnxruntime": with_onnxruntime,
+}
+"""Backends by name, the faster one first."""
+
+
+def load_network(weights: Weights, backend: str = "auto") -> Network:
+    """Load a network into a backend.
+
+    Parameters
+    ----------
+    weights : Weights
+        The model.
+    backend : "auto" | "torch" | "onnxruntime"
+        What runs it; "auto" takes the first that is installed.
+
+    Returns
+    -------
+    network : callable
+        From inputs to moments.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
+    installed = [name for name in BACKENDS if find_spec(name)]
+    if backend == "auto" and installed:
+        backend = installed[0]
+    if backend not in installed:
+        wanted = "torch nor onnxruntime" if backend == "auto" else backend
+        raise ImportError(
+            f"PIUNet cannot find {wanted}: pip install onnxruntime (small), or torch (faster)."
+        )
+    return BACKENDS[backend](weights)

@@ -1,0 +1,179 @@
+"""Training examples: random sources in random heads, seen through another head's sensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mne_invkit.population import Head, draw_montage
+from mne_piunet.physics import Physics, make_physics
+
+MAX_SOURCES = 20
+_SINGLE, _FOCAL, _NORMAL = 0.4, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
+_FIXED = 0.4  # of the cortical cases know only the component along the normals
+_EXTENT = (0.005, 0.04)  # m, standard deviation of a patch
+_SNR = (-5.0, 30.0)  # dB
+_BRAIN = 0.6  # largest share of the noise that is background activity
+_SPREAD = 0.3  # of log standard deviations of sensor noise
+_MISJUDGED = 3.0  # dB, by which the noise's power is misjudged
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A head, a montage and noise, ready to draw examples from.
+
+    Attributes
+    ----------
+    physics : Physics
+        What the inverse knows.
+    data_gain : ndarray, shape (n_rank, n_sources * 3)
+        What makes the data, whitened as the inverse's gain.
+    noise_root : ndarray, shape (n_rank, n_rank)
+        A square root of the covariance of the whitened noise.
+    positions, normals : ndarray, shape (n_sources, 3)
+        Of the sources; no normals in a volume.
+    fixed : bool
+        Whether all sources point along the normals.
+    """
+
+    physics: Physics
+    data_gain: np.ndarray
+    noise_root: np.ndarray
+    positions: np.ndarray
+    normals: np.ndarray | None
+    fixed: bool
+
+    def draw(
+        self,
+        n_samples: int,
+        rng: np.random.Generator,
+        *,
+        n_sources: int | None = None,
+        snr: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw examples.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        rng : numpy.random.Generator
+            The generator.
+        n_sources : int | None
+            Sources of each; drawn if None.
+        snr : float | None
+            Signal-to-noise ratio in dB; drawn if None.
+
+        Returns
+        -------
+        inputs : ndarray, shape (n_samples, N_INPUTS, *grid)
+            Of the network.
+        moments : ndarray, shape (n_samples, n_sources, 3)
+            True moments of the sources.
+        """
+        moments = np.stack([self._draw_sources(rng, n_sources) for _ in range(n_samples)])
+        signal = self.data_gain @ moments.reshape(n_samples, -1).T
+        noise = self.noise_root @ rng.standard_normal((len(signal), n_samples), np.float32)
+        db = rng.uniform(*_SNR, n_samples) if snr is None else np.full(n_samples, snr)
+        ratio = np.mean(noise**2, axis=0) / np.maximum(np.mean(signal**2, axis=0), 1e-30)
+        signal *= np.sqrt(ratio * 10 ** (db / 10)).astype(np.float32)
+        noise_power = np.mean(self.noise_root**2) * len(signal)
+        noise_power = noise_power * 10 ** (rng.normal(0, _MISJUDGED, n_samples) / 10)
+        return self.physics.inputs(signal + noise, noise_power=noise_power), moments
+
+    def voxel_moments(self, moments: np.ndarray) -> np.ndarray:
+        """Moments (n_samples, 3, *grid) of voxels, the largest of each sample of length 1."""
+        n_samples, n_sources, _ = moments.shape
+        grid = self.physics.grid
+        voxels = grid.scatter @ moments.transpose(1, 0, 2).reshape(n_sources, -1)
+        voxels = voxels.reshape(-1, n_samples, 3).transpose(1, 2, 0).astype(np.float32)
+        largest = np.sqrt(np.max(np.sum(voxels**2, axis=1), axis=1))[:, None, None]
+        return (voxels / largest).reshape(n_samples, 3, *grid.shape)
+
+    def _draw_sources(self, rng, n_sources) -> np.ndarray:
+        """Moments (n_sources, 3) of a few patches, each of unit norm times a normal amplitude."""
+        if n_sources is None:
+            many = int(np.exp(rng.uniform(np.log(2), np.log(MAX_SOURCES + 1))))
+            n_sources = 1 if rng.random() < _SINGLE else many
+        along_normals = self.fixed or (self.normals is not None and rng.random() < _NORMAL)
+        moments = np.zeros((len(self.positions), 3), np.float32)
+        for _ in range(n_sources):
+            center = rng.integers(len(self.positions))
+            if rng.random() < _FOCAL:
+                profile = np.zeros(len(self.positions), np.float32)
+                profile[center] = 1
+            else:
+                distance = np.sum((self.positions - self.positions[center]) ** 2, axis=1)
+                profile = np.exp(-distance / (2 * rng.uniform(*_EXTENT) ** 2))
+            if along_normals:
+                patch = profile[:, None] * self.normals
+            else:
+                direction = rng.standard_normal(3).astype(np.float32)
+                patch = profile[:, None] * (direction / np.linalg.norm(direction))
+            moments += rng.standard_normal() * patch / np.linalg.norm(patch)
+        return moments
+
+
+def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Case:
+    """Draw montage, noise and what the inverse knows of it.
+
+    Parameters
+    ----------
+    head : Head
+        The head.
+    rng : numpy.random.Generator
+        The generator.
+    multiple : int
+        The sides of the grid are multiples of this.
+
+    Returns
+    -------
+    case : Case
+        The case.
+    """
+    rows = draw_montage(head, rng)
+    basis = reference_basis(head.kinds[rows])
+    gain, data_gain = (g[rows] for g in (head.gain, head.data_gain))
+    std = np.ones(len(rows))
+    for kind in np.unique(head.kinds[rows]):
+        mine = head.kinds[rows] == kind
+        std[mine] = np.sqrt(np.mean((basis.T @ (basis @ gain))[mine] ** 2))
+        std[mine] *= np.exp(rng.normal(0, _SPREAD))
+    std *= np.exp(rng.normal(0, _SPREAD, len(rows)))
+    sensor = basis @ np.diag(std**2) @ basis.T
+    brain = basis @ data_gain.astype(np.float64)
+    brain = brain @ brain.T
+    share = rng.uniform(0, _BRAIN)
+    brain *= np.trace(sensor) / np.trace(brain)
+    noise = (1 - share) * sensor + share * brain
+    known = noise if rng.random() < 0.5 else sensor
+    whitener = np.linalg.inv(np.linalg.cholesky(known)) @ basis
+    noise = whitener @ basis.T @ noise @ basis @ whitener.T
+    fixed = head.normals is not None and rng.random() < _FIXED
+    gain = whitener @ gain
+    if fixed:
+        gain = np.einsum("mnk,nk->mn", gain.reshape(len(gain), -1, 3), head.normals)
+    normals = head.normals.astype(np.float32) if head.normals is not None else None
+    return Case(
+        physics=make_physics(gain, head.positions, normals if fixed else None, multiple=multiple),
+        data_gain=(whitener @ data_gain).astype(np.float32),
+        noise_root=np.linalg.cholesky(noise).astype(np.float32),
+        positions=head.positions.astype(np.float32),
+        normals=normals,
+        fixed=fixed,
+    )
+
+
+def reference_basis(kinds: np.ndarray) -> np.ndarray:
+    """Orthonormal rows, without the mean over electrodes, shape (n_rank, n_sensors)."""
+    basis = np.eye(len(kinds))
+    eeg = np.flatnonzero(kinds == "eeg")
+    if not len(eeg):
+        return basis
+    centered = np.linalg.svd(np.eye(len(eeg)) - 1 / len(eeg))[0][:, :-1].T
+    out = np.zeros((len(kinds) - 1, len(kinds)))
+    out[: len(centered), eeg] = centered
+    others = np.flatnonzero(kinds != "eeg")
+    out[np.arange(len(centered), len(out)), others] = 1
+    return out
