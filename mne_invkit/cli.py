@@ -8,9 +8,13 @@ import json
 import os
 import re
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import mne
+
+COMMANDS = "mne_invkit.commands"
+"""Entry points ``add(commands, common)`` by which packages add commands of their own."""
 
 _PYTHON = {"None": "null", "True": "true", "False": "false"}
 
@@ -83,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("sys-info", parents=[common], help="versions and solvers")
     info.set_defaults(run=_sys_info)
+    for entry in entry_points(group=COMMANDS):
+        entry.load()(commands, common)
     return parser
 
 

@@ -28,6 +28,9 @@ from mne_piunet.physics import N_INPUTS, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
 
+HELD_OUT = 10_000
+"""Seeds from here on are never trained on."""
+
 
 @dataclass(frozen=True)
 class Recipe:

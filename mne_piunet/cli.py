@@ -1,0 +1,46 @@
+"""Commands of ``mne-invkit`` that this package adds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def add_commands(commands, common) -> None:
+    """Add ``train-piunet``.
+
+    Parameters
+    ----------
+    commands : argparse._SubParsersAction
+        Where to add the parser.
+    common : argparse.ArgumentParser
+        Parent with the options that all commands share.
+    """
+    train = commands.add_parser(
+        "train-piunet", parents=[common], help="train the network, or resume a training"
+    )
+    train.add_argument("folder", type=Path, help="folder of the run: recipe, log, checkpoint")
+    train.add_argument("--recipe", type=Path, help="recipe (.json; default: that of the package)")
+    train.add_argument("--heads", type=Path, help="folder of the heads (default: FOLDER/heads)")
+    train.add_argument("--held-out", type=int, default=8, help="heads for validation")
+    train.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
+    train.add_argument("--jobs", type=int, default=2, help="processes that build heads")
+    train.set_defaults(run=_train)
+
+
+def _train(args) -> None:
+    try:
+        from mne_piunet.training import HELD_OUT, Recipe, train
+    except ImportError as error:
+        raise ImportError(f'{error}. Training needs pip install "mne-invkit[train]".') from error
+    from mne_invkit.population import Population
+
+    kept = args.folder / "recipe.json"
+    path = args.recipe or (kept if kept.exists() else None)
+    recipe = Recipe.load(path) if path else Recipe()
+    folder = args.heads or args.folder / "heads"
+    heads = Population(folder, range(recipe.n_heads))
+    held_out = Population(folder, range(HELD_OUT, HELD_OUT + args.held_out))
+    for population in (heads, held_out):
+        population.build(n_jobs=args.jobs)
+    checkpoint = train(recipe, heads, args.folder, held_out=held_out, minutes=args.minutes)
+    print(f"Checkpoint: {checkpoint}")
