@@ -1,1 +1,6 @@
-"""A learned inverse solution, 3D-PIUNet: not released yet."""
+"""3D-PIUNet: a learned inverse solution, a 3-D U-Net that starts from a pseudo-inverse."""
+
+from mne_piunet.apply import PIUNet, apply_piunet, fit_piunet, make_piunet
+from mne_piunet.weights import list_models, load_piunet
+
+__all__ = ["PIUNet", "apply_piunet", "fit_piunet", "list_models", "load_piunet", "make_piunet"]

@@ -41,21 +41,43 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, about: di
     """
     recipe = Recipe.load(run / "recipe.json")
     state = torch.load(run / "checkpoint.ckpt", weights_only=True)
-    card = {"n_inputs": N_INPUTS, "widths": recipe.widths, "n_blocks": recipe.n_blocks,
-            "patch": recipe.patch}  # fmt: skip
-    network = PatchUNet(**card).eval()
-    averaged = {k.removeprefix("module."): v for k, v in state["average"].items() if "." in k}
-    network.load_state_dict({k: v.half().float() for k, v in averaged.items()})
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.safetensors"
+    shape = {"n_inputs": N_INPUTS, "widths": recipe.widths, "n_blocks": recipe.n_blocks,
+             "patch": recipe.patch}  # fmt: skip
+    network = PatchUNet(**shape)
+    prefix = "module."  # of the averaged weights
+    averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
+    network.load_state_dict(averaged)
+    trained = {"recipe": recipe.as_dict(), "steps": state["step"],
+               "hours": round(state["seconds"] / 3600, 2)}  # fmt: skip
+    return write_model(network, folder / f"{name}.safetensors", {**about, **trained}, shape)
+
+
+def write_model(network: PatchUNet, path: Path, about: dict, shape: dict) -> Weights:
+    """Write a network, its ONNX twin and its card.
+
+    Parameters
+    ----------
+    network : PatchUNet
+        The network; its weights are rounded to half precision.
+    path : pathlib.Path
+        File to write, ``.safetensors``; twin and card lie beside it.
+    about : dict
+        What the card should say.
+    shape : dict
+        Arguments that make such a network.
+
+    Returns
+    -------
+    weights : Weights
+        The model as it will be loaded.
+    """
+    network = network.half().float().eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, path)
     write_onnx(network, path.with_suffix(".onnx"))
     files = [path, path.with_suffix(".onnx")]
-    text = {
-        **about, "network": card, "recipe": recipe.as_dict(), "steps": state["step"],
-        "hours": round(state["seconds"] / 3600, 2), "sha256": {f.suffix: sha256(f) for f in files},
-    }  # fmt: skip
-    path.with_suffix(".json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    card = {**about, "network": shape, "sha256": {f.suffix: sha256(f) for f in files}}
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return load_piunet(path)
 
 

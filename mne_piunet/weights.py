@@ -60,7 +60,7 @@ def list_models() -> list[str]:
     Examples
     --------
     >>> from mne_piunet import list_models
-    >>> list_models()
+    >>> list_models()  # doctest: +SKIP
     ['default']
     """
     return sorted(path.stem for path in ASSETS.glob("*.safetensors"))
@@ -83,8 +83,8 @@ def load_piunet(model: str | Path = "default") -> Weights:
     Examples
     --------
     >>> from mne_piunet import load_piunet
-    >>> load_piunet().card["n_heads"] > 10
-    True
+    >>> load_piunet("my.safetensors").card["network"]  # doctest: +SKIP
+    {'n_inputs': 13, 'widths': [32, 64, 96], 'n_blocks': 2, 'patch': 2}
     """
     path = Path(model)
     if path.suffix != ".safetensors":

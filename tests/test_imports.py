@@ -44,9 +44,15 @@ def test_package_does_without(package, forbidden):
     assert not packages_of(files(package)) & forbidden
 
 
-@pytest.mark.parametrize("module", ["dugh", "temporal", "noise"])
-def test_core_of_kronbayes_needs_no_mne(module):
-    found = packages_of([ROOT / "mne_kronbayes" / f"{module}.py"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"mne_kronbayes/{name}.py" for name in ("dugh", "temporal", "noise")),
+        *(f"mne_piunet/{name}.py" for name in ("grid", "pseudoinverse", "physics", "network")),
+    ],
+)
+def test_mathematics_needs_no_mne(path):
+    found = packages_of([ROOT / path])
     assert not found & {"mne", "mne_invkit"}
 
 
@@ -73,7 +79,11 @@ def test_private_names_of_mne_have_a_reason():
 
 @pytest.mark.parametrize(
     ("package", "heavy"),
-    [("mne_invkit", ["torch", "pyvista"]), ("mne_kronbayes", ["torch", "pyvista", "nilearn"])],
+    [
+        ("mne_invkit", ["torch", "pyvista"]),
+        ("mne_kronbayes", ["torch", "pyvista", "nilearn"]),
+        ("mne_piunet", ["torch", "onnxruntime", "pyvista", "nilearn"]),
+    ],
 )
 def test_import_is_light(package, heavy):
     code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"

@@ -381,3 +381,13 @@ def test_problem_can_be_pickled(form, eeg_evoked, epochs, raw, forwards, eeg_cov
     inst = dict(evoked=eeg_evoked, epochs=epochs, raw=raw)[form]
     problem = prepare(inst, forwards["volume"], eeg_cov)
     assert_same(problem, pickle.loads(pickle.dumps(problem)))
+
+
+def test_problem_without_data_takes_them_later(eeg_evoked, eeg_cov, forwards):
+    empty = prepare_problem(eeg_evoked.info, forwards["surface"], eeg_cov)
+    assert empty.data.shape == (0, len(empty.gain), 0)
+    expected = prepare_problem(eeg_evoked, forwards["surface"], eeg_cov)  # nave is 1
+    problem = empty.with_data(eeg_evoked)
+    np.testing.assert_allclose(problem.data, expected.data)
+    np.testing.assert_allclose(problem.gain, expected.gain)
+    np.testing.assert_array_equal(problem.times, eeg_evoked.times)

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
+from mne_invkit.cli import main  # noqa: E402
 from mne_invkit.heads import template_forward  # noqa: E402
 from mne_invkit.population import Head  # noqa: E402
 from mne_piunet.network import PatchUNet  # noqa: E402
@@ -176,6 +177,27 @@ def test_a_folder_belongs_to_one_recipe(heads, tmp_path):
     with pytest.raises(ValueError, match="another recipe"):
         train(RECIPE, heads, tmp_path, verbose=False)
     assert Recipe.load(tmp_path / "recipe.json") == short
+
+
+def test_command_trains_and_resumes(heads, tmp_path, monkeypatch, capsys):
+    class Heads(list):
+        def __init__(self, folder, seeds):
+            super().__init__(heads[: len(seeds)])
+
+        def build(self, n_jobs):
+            assert n_jobs == 1
+
+    monkeypatch.setattr("mne_invkit.population.Population", Heads)
+    recipe = tmp_path / "short.json"
+    recipe.write_text(json.dumps(RECIPE.as_dict()))
+    arguments = ["train-piunet", str(tmp_path / "run"), "--held-out", "1", "--jobs", "1"]
+    assert main([*arguments, "--recipe", str(recipe), "--minutes", "0"]) == 0
+    assert weights(tmp_path / "run" / "checkpoint.ckpt")["step"] == 1
+    assert main(arguments) == 0
+    assert weights(tmp_path / "run" / "checkpoint.ckpt")["step"] == 8
+    assert "checkpoint.ckpt" in capsys.readouterr().out
+    rows = (tmp_path / "run" / "scores.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "8"]
 
 
 def test_validation_knows_perfect_from_nothing(heads):

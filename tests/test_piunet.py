@@ -1,0 +1,132 @@
+"""apply_piunet on MNE objects, with a small network of random weights: all but its accuracy."""
+
+import pickle
+
+import mne
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from mne_piunet import apply_piunet, fit_piunet, make_piunet  # noqa: E402
+from mne_piunet.export import write_model  # noqa: E402
+from mne_piunet.network import PatchUNet  # noqa: E402
+from mne_piunet.physics import N_INPUTS  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """File of an untrained model."""
+    torch.manual_seed(0)
+    shape = dict(n_inputs=N_INPUTS, widths=(8, 16), n_blocks=1, patch=2)
+    network = PatchUNet(**shape)
+    torch.nn.init.normal_(network.head[-1].weight, std=0.1)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    return write_model(network, path, {}, shape).path
+
+
+@pytest.mark.parametrize("pick_ori", [None, "normal", "vector"])
+@pytest.mark.parametrize("kind", ["surface", "volume", "discrete", "mixed"])
+def test_class_and_save(kind, pick_ori, eeg_evoked, eeg_cov, forwards, model, tmp_path):
+    if pick_ori == "normal" and kind in ("volume", "mixed"):
+        with pytest.raises(ValueError, match="needs sources with a normal"):
+            apply_piunet(eeg_evoked, forwards[kind], eeg_cov, pick_ori=pick_ori, model=model)
+        return
+    stc = apply_piunet(eeg_evoked, forwards[kind], eeg_cov, pick_ori=pick_ori, model=model)
+    forward, name = forwards[kind], {"surface": "", "mixed": "Mixed"}.get(kind, "Vol")
+    vector = "Vector" if pick_ori == "vector" else ""
+    assert type(stc).__name__ == f"{name}{vector}SourceEstimate"
+    assert stc.data.shape[0] == forward["nsource"]
+    assert np.isfinite(stc.data).all()
+    assert np.abs(stc.data).max() > 0
+    np.testing.assert_allclose(stc.times, eeg_evoked.times)
+    stc.save(tmp_path / "stc.h5", ftype="h5")
+    np.testing.assert_array_equal(mne.read_source_estimate(tmp_path / "stc.h5").data, stc.data)
+
+
+def test_size_is_the_least_squares_fit(eeg_evoked, eeg_cov, forwards, model):
+    """The field of each sample fits the data as well as any multiple of it could."""
+    operator = make_piunet(eeg_evoked.info, forwards["surface"], eeg_cov, model=model)
+    data = operator.problem.with_data(eeg_evoked).data[0]
+    field = operator.problem.gain @ operator.estimate(data)
+    fits = np.sum(field**2, axis=0) > 0  # a negative multiple is not taken
+    assert fits.any()
+    inner = np.sum(field * (data - field), axis=0)[fits]
+    np.testing.assert_allclose(inner, 0, atol=1e-4 * np.sum(data**2, axis=0).max())
+
+
+def test_fixed_orientations(eeg_evoked, eeg_cov, forwards, model):
+    forward = mne.convert_forward_solution(
+        forwards["surface"], surf_ori=True, force_fixed=True, verbose=False
+    )
+    result = fit_piunet(eeg_evoked, forward, eeg_cov, model=model)
+    assert result.stc.data.shape[0] == forward["nsource"]
+    assert result.stc.data.min() < 0 < result.stc.data.max()
+    fields = forward["sol"]["data"] @ result.stc.data
+    fields -= fields.mean(axis=0)
+    data = eeg_evoked.data - eeg_evoked.data.mean(axis=0)
+    np.testing.assert_allclose(result.residual.data, data - fields, atol=1e-6 * data.max())
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_prepared_operator_is_the_same_and_can_be_pickled(
+    backend, eeg_evoked, eeg_cov, forwards, model
+):
+    pytest.importorskip(backend)
+    forward = forwards["surface"]
+    expected = apply_piunet(eeg_evoked, forward, eeg_cov, model=model, backend="torch")
+    operator = make_piunet(eeg_evoked.info, forward, eeg_cov, model=model, backend=backend)
+    operator = pickle.loads(pickle.dumps(operator))
+    stc = apply_piunet(eeg_evoked, operator, batch_size=5)
+    np.testing.assert_allclose(stc.data, expected.data, atol=1e-4 * expected.data.max())
+
+
+def test_order_of_channels_and_unit_of_the_data(eeg_evoked, eeg_cov, forwards, model):
+    forward = forwards["surface"]
+    operator = make_piunet(eeg_evoked.info, forward, eeg_cov, model=model)
+    expected = apply_piunet(eeg_evoked, operator)
+    turned = eeg_evoked.copy().reorder_channels(eeg_evoked.ch_names[::-1])
+    stc = apply_piunet(turned, operator)
+    np.testing.assert_allclose(stc.data, expected.data, atol=1e-6 * expected.data.max())
+
+
+def test_silence_stays_silent(eeg_evoked, eeg_cov, forwards, model):
+    evoked = eeg_evoked.copy()
+    evoked.data[:, 3] = 0
+    stc = apply_piunet(evoked, forwards["surface"], eeg_cov, model=model)
+    assert not stc.data[:, 3].any()
+    assert stc.data[:, 4].any()
+    one = apply_piunet(evoked.crop(evoked.times[4], evoked.times[4]), forwards["surface"], eeg_cov,
+                       model=model)  # fmt: skip
+    np.testing.assert_allclose(one.data[:, 0], stc.data[:, 4], rtol=1e-3, atol=1e-15)
+
+
+def test_trials(eeg_evoked, eeg_cov, forwards, model):
+    operator = make_piunet(eeg_evoked.info, forwards["volume"], eeg_cov, model=model)
+    other = eeg_evoked.copy()
+    other.data = -other.data
+    one, two = apply_piunet([eeg_evoked, other], operator, pick_ori="vector")
+    np.testing.assert_array_equal(
+        one.data, apply_piunet(eeg_evoked, operator, pick_ori="vector").data
+    )
+    assert two.data.shape == one.data.shape
+
+
+def test_other_channels_are_named(eeg_evoked, eeg_cov, forwards, model):
+    operator = make_piunet(eeg_evoked.info, forwards["volume"], eeg_cov, model=model)
+    with pytest.raises(ValueError, match=r"lack .* prepare it again"):
+        apply_piunet(eeg_evoked.copy().drop_channels(["Cz"]), operator)
+    bad = eeg_evoked.copy()
+    bad.info["bads"] = ["Fp1"]
+    with pytest.raises(ValueError, match=r"bad channels Fp1.*interpolate_bads"):
+        apply_piunet(bad, operator)
+    with pytest.raises(ValueError, match="backend must be"):
+        make_piunet(eeg_evoked.info, forwards["volume"], eeg_cov, model=model, backend="tpu")
+
+
+def test_few_sensors_warn(eeg_evoked, eeg_cov, forwards, model):
+    few = eeg_evoked.copy().pick(eeg_evoked.ch_names[:12])
+    with pytest.warns(RuntimeWarning, match="independent sensors"):
+        stc = apply_piunet(few, forwards["volume"], eeg_cov, model=model)
+    assert np.isfinite(stc.data).all()
