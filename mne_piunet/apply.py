@@ -11,7 +11,6 @@ from mne.utils import fill_doc, logger, verbose, warn
 
 from mne_invkit.estimate import InverseResult, check_pick_ori, make_result
 from mne_invkit.problem import Instance, InverseProblem, prepare_problem
-from mne_invkit.solvers import Solver
 from mne_piunet.inference import load_network
 from mne_piunet.physics import Physics, make_physics
 from mne_piunet.weights import Weights, load_piunet
@@ -66,13 +65,15 @@ class PIUNet:
         sources = np.zeros((problem.gain.shape[1], data.shape[1]), np.float32)
         power = np.sum(data**2, axis=0)
         loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
-        for some in np.array_split(loud, -(-len(loud) // batch_size)):
+        for start in range(0, len(loud), batch_size):
+            some = loud[start : start + batch_size]
             moments = network(self.physics.inputs(data[:, some], noise_power=noise_power))
             moments = grid.gather @ moments.reshape(3 * len(some), -1).T
             moments = moments.reshape(len(axes), len(some), 3)
             sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
             field = problem.gain @ sources[:, some]
-            size = np.sum(field * data[:, some], axis=0) / np.sum(field**2, axis=0)
+            power = np.maximum(np.sum(field**2, axis=0), np.finfo(float).tiny)
+            size = np.sum(field * data[:, some], axis=0) / power
             sources[:, some] *= np.maximum(size, 0)
         return sources
 
@@ -261,10 +262,3 @@ def apply_piunet(
         evoked, forward, noise_cov, pick_ori=pick_ori, model=model, backend=backend,
         batch_size=batch_size, rank=rank,
     ).stc  # fmt: skip
-
-
-SOLVER = Solver(
-    name="piunet",
-    fit=fit_piunet,
-    description="Learned: pseudo-inverse, then a 3-D U-Net trained on many heads (3D-PIUNet)",
-)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -51,6 +52,7 @@ BACKENDS: dict[str, Callable[[Weights], Network]] = {
 """Backends by name, the faster one first."""
 
 
+@lru_cache(maxsize=4)  # a prepared operator uses its network for every trial
 def load_network(weights: Weights, backend: str = "auto") -> Network:
     """Load a network into a backend.
 

@@ -189,7 +189,6 @@ def train(
     held_out: Population | None = None,
     minutes: float | None = None,
     every: float = 5.0,
-    init: dict[str, Tensor] | None = None,
     fabric: Fabric | None = None,
     verbose=None,
 ) -> Path:
@@ -209,8 +208,6 @@ def train(
         Stop, with a checkpoint, after this time; None for no limit.
     every : float
         Minutes between checkpoints.
-    init : dict of Tensor | None
-        Weights to start from, where there is no checkpoint.
     fabric : lightning_fabric.Fabric | None
         Devices and precision; by default the processor with bfloat16.
     %(verbose)s
@@ -225,8 +222,6 @@ def train(
     fabric = fabric or Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     torch.manual_seed(recipe.seed)
     network = PatchUNet(N_INPUTS, recipe.widths, recipe.n_blocks, recipe.patch)
-    if init is not None:
-        network.load_state_dict(init)
     network = network.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay

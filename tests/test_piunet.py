@@ -82,7 +82,7 @@ def test_prepared_operator_is_the_same_and_can_be_pickled(
     np.testing.assert_allclose(stc.data, expected.data, atol=1e-4 * expected.data.max())
 
 
-def test_order_of_channels_and_unit_of_the_data(eeg_evoked, eeg_cov, forwards, model):
+def test_order_of_channels(eeg_evoked, eeg_cov, forwards, model):
     forward = forwards["surface"]
     operator = make_piunet(eeg_evoked.info, forward, eeg_cov, model=model)
     expected = apply_piunet(eeg_evoked, operator)
@@ -100,6 +100,13 @@ def test_silence_stays_silent(eeg_evoked, eeg_cov, forwards, model):
     one = apply_piunet(evoked.crop(evoked.times[4], evoked.times[4]), forwards["surface"], eeg_cov,
                        model=model)  # fmt: skip
     np.testing.assert_allclose(one.data[:, 0], stc.data[:, 4], rtol=1e-3, atol=1e-15)
+
+
+def test_nothing_but_silence(eeg_evoked, eeg_cov, forwards, model):
+    evoked = eeg_evoked.copy().crop(0, 0)
+    evoked.data[:] = 0
+    stc = apply_piunet(evoked, forwards["volume"], eeg_cov, model=model)
+    assert not stc.data.any()
 
 
 def test_trials(eeg_evoked, eeg_cov, forwards, model):

@@ -22,7 +22,7 @@ def whitened(forwards):
 
 
 def test_forward_columns_are_localized_exactly(whitened):
-    """Zero localization error without regularization: the theorem of eLORETA."""
+    """Zero localization error without noise: the theorem of eLORETA."""
     gain, _ = whitened
     inverse = eloreta(gain)
     columns = np.arange(1, gain.shape[1], 40)
