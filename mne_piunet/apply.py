@@ -2,147 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, logger, verbose, warn
+from mne.utils import fill_doc, verbose
 
-from mne_invkit.estimate import InverseResult, check_pick_ori, make_result
-from mne_invkit.problem import Instance, InverseProblem, prepare_problem
-from mne_piunet.inference import load_network
-from mne_piunet.physics import Physics, make_physics
-from mne_piunet.weights import Weights, load_piunet
-
-_BATCH = 16
-_SILENT = 1e-12  # of the data's largest power: samples that are left at zero
-_FEW = 20  # sensors
-
-
-@dataclass(frozen=True, eq=False)
-class PIUNet:
-    """A forward solution prepared for the network, to be used on any number of recordings.
-
-    Attributes
-    ----------
-    problem : InverseProblem
-        Whitened gain and what is needed to bring estimates back to MNE.
-    physics : Physics
-        Pseudo-inverses on the voxel grid.
-    weights : Weights
-        The model.
-    backend : str
-        What runs the network.
-    """
-
-    problem: InverseProblem
-    physics: Physics
-    weights: Weights
-    backend: str = "auto"
-
-    def estimate(self, data: np.ndarray, *, noise_power: float = 1.0, batch_size: int = _BATCH):
-        """Estimate the sources of whitened data.
-
-        Parameters
-        ----------
-        data : ndarray, shape (n_rank, n_times)
-            Whitened data.
-        noise_power : float
-            Power of their noise, 1 / nave for an average whitened for single trials.
-        batch_size : int
-            Samples that pass the network together.
-
-        Returns
-        -------
-        sources : ndarray, shape (n_locations * n_orient, n_times)
-            In the scale of ``problem.gain``. The network tells the shape of each sample, and
-            least squares to the data its size.
-        """
-        network = load_network(self.weights, self.backend)
-        problem, grid = self.problem, self.physics.grid
-        axes = _axes(problem)
-        sources = np.zeros((problem.gain.shape[1], data.shape[1]), np.float32)
-        power = np.sum(data**2, axis=0)
-        loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
-        for start in range(0, len(loud), batch_size):
-            some = loud[start : start + batch_size]
-            moments = network(self.physics.inputs(data[:, some], noise_power=noise_power))
-            moments = grid.gather @ moments.reshape(3 * len(some), -1).T
-            moments = moments.reshape(len(axes), len(some), 3)
-            sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
-            field = problem.gain @ sources[:, some]
-            power = np.maximum(np.sum(field**2, axis=0), np.finfo(float).tiny)
-            size = np.sum(field * data[:, some], axis=0) / power
-            sources[:, some] *= np.maximum(size, 0)
-        return sources
-
-
-def _naves(problem: InverseProblem) -> list[float]:
-    """Number of averages of each trial."""
-    evokeds = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
-    return evokeds or [1] * len(problem.data)
-
-
-def _axes(problem: InverseProblem) -> np.ndarray:
-    """Directions of the components in the head frame, shape (n_locations, n_orient, 3)."""
-    return problem.forward["source_nn"].reshape(-1, problem.n_orient, 3).astype(np.float32)
-
-
-@fill_doc
-@verbose
-def make_piunet(
-    info: mne.Info,
-    forward: mne.Forward,
-    noise_cov: mne.Covariance | None = None,
-    *,
-    model: str | Path = "default",
-    backend: str = "auto",
-    rank: dict | str | None = None,
-    verbose=None,
-) -> PIUNet:
-    """Prepare a forward solution once, to use it on many recordings.
-
-    Parameters
-    ----------
-    info : mne.Info
-        Measurement info of the recordings.
-    forward : mne.Forward
-        Forward solution of any source space; sources are free unless it is fixed.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
-    model : str | path-like
-        Name or file of a model, see :func:`mne_piunet.load_piunet`.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs the network.
-    %(rank_none)s
-    %(verbose)s
-
-    Returns
-    -------
-    operator : PIUNet
-        The prepared operator, which can be pickled; pass it to :func:`apply_piunet` in the
-        place of the forward solution.
-    """
-    weights = load_piunet(model)
-    load_network(weights, backend)
-    loose = 0.0 if forward["source_ori"] == 1 else 1.0  # FIFFV_MNE_FIXED_ORI
-    problem = prepare_problem(info, forward, noise_cov, loose=loose, depth=None, rank=rank)
-    n_sensors = len(problem.gain)
-    if n_sensors < _FEW:
-        warn(
-            f"Only {n_sensors} independent sensors: the network was trained with 24 or more, and "
-            "its estimates will be blurred and less certain."
-        )
-    positions = problem.forward["source_rr"]
-    axes = _axes(problem)
-    if problem.n_orient == 3:
-        gain = np.einsum("mno,noi->mni", problem.gain.reshape(n_sensors, -1, 3), axes)
-        physics = make_physics(gain.reshape(n_sensors, -1), positions, multiple=weights.multiple)
-    else:
-        physics = make_physics(problem.gain, positions, axes[:, 0], multiple=weights.multiple)
-    logger.info("Prepared %s voxels of 7 mm for %s", len(physics.voxels), weights.name)
-    return PIUNet(problem, physics, weights, backend)
+from mne_invkit import checks
+from mne_invkit.estimate import InverseResult, check_pick_ori, make_result, make_stc
+from mne_invkit.problem import Instance, InverseProblem
+from mne_invkit.solvers import Solver
+from mne_piunet.prepared import BATCH, PIUNet, make_piunet
 
 
 @fill_doc
@@ -196,13 +68,11 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    operator = forward
-    if not isinstance(forward, PIUNet):
-        info = (evoked[0] if isinstance(evoked, (list, tuple)) and evoked else evoked).info
-        operator = make_piunet(info, forward, noise_cov, model=model, backend=backend, rank=rank)
+    insts = checks.as_instances(evoked)
+    operator = _prepared(insts[0].info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
+    size = _batch_size(batch_size)
     problem = operator.problem.with_data(evoked)
-    size = _BATCH if batch_size == "auto" else batch_size
     sources = np.stack(
         [
             operator.estimate(data, noise_power=1 / nave, batch_size=size)
@@ -257,8 +127,196 @@ def apply_piunet(
     See Also
     --------
     fit_piunet : Also returns residual and explained variance.
+    apply_piunet_epochs : One epoch after the other.
+    apply_piunet_raw : Continuous data.
+
+    Examples
+    --------
+    >>> from mne_invkit.datasets import load_sep
+    >>> from mne_invkit.heads import template_forward
+    >>> from mne_piunet import apply_piunet
+    >>> sep = load_sep(verbose=False)
+    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
+    >>> evoked = sep.evoked.copy().crop(0.02, 0.03)
+    >>> apply_piunet(evoked, forward, sep.noise_cov, verbose=False)  # doctest: +SKIP
+    <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
     return fit_piunet(
         evoked, forward, noise_cov, pick_ori=pick_ori, model=model, backend=backend,
         batch_size=batch_size, rank=rank,
     ).stc  # fmt: skip
+
+
+@fill_doc
+@verbose
+def apply_piunet_epochs(
+    epochs: mne.BaseEpochs,
+    forward: mne.Forward | PIUNet,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    return_generator: bool = False,
+    pick_ori: str | None = None,
+    model: str | Path = "default",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+    rank: dict | str | None = None,
+    verbose=None,
+) -> list | Iterator:
+    """Estimate the sources of each epoch by 3D-PIUNet.
+
+    Parameters
+    ----------
+    epochs : mne.BaseEpochs
+        The epochs; those on disk are read one after the other.
+    forward : mne.Forward | PIUNet
+        Forward solution of any source space, or the operator that :func:`make_piunet` prepared.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
+    return_generator : bool
+        Return a generator, which keeps one estimate at a time in memory, and not a list.
+    pick_ori : None | "normal" | "vector"
+        Magnitude, component along the cortical normal, or vectors.
+    model : str | path-like
+        Name or file of a model.
+    backend : "auto" | "torch" | "onnxruntime"
+        What runs the network.
+    batch_size : int | "auto"
+        Time samples that pass the network together.
+    %(rank_none)s
+    %(verbose)s
+
+    Returns
+    -------
+    stcs : list of SourceEstimate | generator
+        One estimate (A m) for each epoch.
+
+    See Also
+    --------
+    apply_piunet : For Evoked, and for Epochs as a list.
+    """
+    if not isinstance(epochs, mne.BaseEpochs):
+        raise TypeError(
+            f"epochs must be mne.Epochs, got {type(epochs).__name__}: use apply_piunet or "
+            "apply_piunet_raw."
+        )
+    operator = _prepared(epochs.info, forward, noise_cov, model, backend, rank)
+    check_pick_ori(pick_ori, operator.problem)
+    size = _batch_size(batch_size)
+    checks.as_instances(epochs)
+
+    def estimates():
+        for k in range(len(epochs)):
+            problem = operator.problem.with_data(epochs[k])
+            yield _stc(operator, problem, size, pick_ori)
+
+    return estimates() if return_generator else list(estimates())
+
+
+@fill_doc
+@verbose
+def apply_piunet_raw(
+    raw: mne.io.BaseRaw,
+    forward: mne.Forward | PIUNet,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    start: int | None = None,
+    stop: int | None = None,
+    buffer_size: int = 1000,
+    pick_ori: str | None = None,
+    model: str | Path = "default",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+    rank: dict | str | None = None,
+    verbose=None,
+):
+    """Estimate the sources of continuous data by 3D-PIUNet.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        The data; those on disk are read buffer by buffer.
+    forward : mne.Forward | PIUNet
+        Forward solution of any source space, or the operator that :func:`make_piunet` prepared.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
+    start, stop : int | None
+        First sample, and the one after the last, from the beginning of `raw`.
+    buffer_size : int
+        Samples that are read and solved at a time; the result does not depend on it.
+    pick_ori : None | "normal" | "vector"
+        Magnitude, component along the cortical normal, or vectors.
+    model : str | path-like
+        Name or file of a model.
+    backend : "auto" | "torch" | "onnxruntime"
+        What runs the network.
+    batch_size : int | "auto"
+        Time samples that pass the network together.
+    %(rank_none)s
+    %(verbose)s
+
+    Returns
+    -------
+    stc : SourceEstimate
+        Estimate in A m.
+
+    See Also
+    --------
+    apply_piunet : For Evoked.
+    """
+    if not isinstance(raw, mne.io.BaseRaw):
+        raise TypeError(f"raw must be mne.io.Raw, got {type(raw).__name__}: use apply_piunet.")
+    first, last, _ = slice(start, stop).indices(len(raw.times))
+    if first >= last:
+        raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
+    if buffer_size < 1:
+        raise ValueError(f"buffer_size must be at least 1, got {buffer_size}.")
+    operator = _prepared(raw.info, forward, noise_cov, model, backend, rank)
+    check_pick_ori(pick_ori, operator.problem)
+    size = _batch_size(batch_size)
+    names = operator.problem.info["ch_names"]
+    checks.check_channels((raw,), names)
+    parts = []
+    for begin in range(first, last, buffer_size):
+        end = min(begin + buffer_size, last)
+        data = raw.get_data(picks=names, start=begin, stop=end)
+        part = mne.io.RawArray(data, operator.problem.info, verbose="error")
+        problem = operator.problem.with_data(part)
+        problem = replace(problem, times=raw.times[begin:end])
+        parts.append(_stc(operator, problem, size, pick_ori))
+    whole = parts[0]
+    data = np.concatenate([part.data for part in parts], axis=-1)
+    return type(whole)(data, whole.vertices, whole.tmin, whole.tstep, whole.subject)
+
+
+def _prepared(info, forward, noise_cov, model, backend, rank) -> PIUNet:
+    """Prepare a forward solution that is not yet."""
+    if isinstance(forward, PIUNet):
+        return forward
+    return make_piunet(info, forward, noise_cov, model=model, backend=backend, rank=rank)
+
+
+def _batch_size(batch_size: int | str) -> int:
+    if batch_size == "auto":
+        return BATCH
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f'batch_size must be "auto" or at least 1, got {batch_size!r}.')
+    return int(batch_size)
+
+
+def _naves(problem: InverseProblem) -> list[float]:
+    """Number of averages of each trial."""
+    evokeds = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
+    return evokeds or [1] * len(problem.data)
+
+
+def _stc(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: str | None):
+    """Source estimate of the only trial of a problem."""
+    sources = operator.estimate(problem.data[0], batch_size=batch_size)
+    return make_stc(problem, problem.source_std[:, None] * sources, pick_ori=pick_ori)
+
+
+SOLVER = Solver(
+    name="piunet",
+    fit=fit_piunet,
+    description="Learned correction of pseudo-inverses and patches (3D-PIUNet)",
+)

@@ -41,8 +41,7 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, about: di
     """
     recipe = Recipe.load(run / "recipe.json")
     state = torch.load(run / "checkpoint.ckpt", weights_only=True)
-    shape = {"n_inputs": N_INPUTS, "widths": recipe.widths, "n_blocks": recipe.n_blocks,
-             "patch": recipe.patch}  # fmt: skip
+    shape = {"widths": recipe.widths, "n_blocks": recipe.n_blocks, "patch": recipe.patch}
     network = PatchUNet(**shape)
     prefix = "module."  # of the averaged weights
     averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
@@ -84,7 +83,7 @@ def write_model(network: PatchUNet, path: Path, about: dict, shape: dict) -> Wei
 def write_onnx(network: PatchUNet, path: Path) -> None:
     """Write a network for onnxruntime, for any batch and grid, its weights in half precision."""
     side = 2 * network.multiple
-    inputs = torch.zeros(2, network.stem.in_channels, side, side, side)
+    inputs = torch.zeros(2, N_INPUTS, side, side, side)
     free = {0: "batch", **{axis: Dim(name) * network.multiple for axis, name in _SIDES.items()}}
     torch.onnx.export(
         network, (inputs,), path, input_names=["inputs"], output_names=["moments"],

@@ -1,36 +1,53 @@
-"""A fully convolutional 3-D U-Net."""
+"""A fully convolutional 3-D U-Net that corrects the strengths which the physics finds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-N_OUTPUTS = 3  # components of a moment
+from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, PURSUIT
+
+_N_GLOBAL = 64  # numbers that tell what kind of sample it is
+_MAPS = N_MOMENTS // 3 + PURSUIT + 1 - N_MOMENTS  # of strengths in the input
+_LEAST = 1e-7  # strength of a voxel where no map has any
 
 
 class Residual(nn.Module):
-    """Two normalized, activated convolutions beside a shortcut."""
+    """Two normalized, activated convolutions beside a shortcut, modulated by what is global."""
 
     def __init__(self, n_in: int, n_out: int):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(_groups(n_in), n_in),
-            nn.SiLU(),
-            nn.Conv3d(n_in, n_out, 3, padding=1),
-            nn.GroupNorm(_groups(n_out), n_out),
-            nn.SiLU(),
-            nn.Conv3d(n_out, n_out, 3, padding=1),
+        self.first = nn.Sequential(
+            nn.GroupNorm(_groups(n_in), n_in), nn.SiLU(), nn.Conv3d(n_in, n_out, 3, padding=1)
         )
-        nn.init.zeros_(self.body[-1].weight)
-        nn.init.zeros_(self.body[-1].bias)
+        self.norm = nn.GroupNorm(_groups(n_out), n_out)
+        self.modulation = nn.Linear(_N_GLOBAL, 2 * n_out)
+        self.second = nn.Sequential(nn.SiLU(), nn.Conv3d(n_out, n_out, 3, padding=1))
+        _zero(self.modulation, self.second[-1])
         self.shortcut = nn.Identity() if n_in == n_out else nn.Conv3d(n_in, n_out, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of both."""
-        return self.shortcut(x) + self.body(x)
+    def forward(self, x: Tensor, about: Tensor) -> Tensor:
+        """Return the sum of both.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_in, *grid)
+            Features.
+        about : Tensor, shape (batch, n_global)
+            What is global.
+
+        Returns
+        -------
+        y : Tensor, shape (batch, n_out, *grid)
+            Features.
+        """
+        scale, shift = self.modulation(about)[:, :, None, None, None].chunk(2, dim=1)
+        y = self.norm(self.first(x)) * (1 + scale) + shift
+        return self.shortcut(x) + self.second(y)
 
 
 class Attention(nn.Module):
@@ -40,18 +57,29 @@ class Attention(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.norm = nn.GroupNorm(_groups(n_channels), n_channels)
-        self.qkv = nn.Conv3d(n_channels, 3 * n_channels, 1)
-        self.out = nn.Conv3d(n_channels, n_channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.qkv = nn.Linear(n_channels, 3 * n_channels)
+        self.out = nn.Linear(n_channels, n_channels)
+        _zero(self.out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, about: Tensor) -> Tensor:
         """Return the input plus what the voxels tell each other."""
         batch, channels = x.shape[:2]
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.n_heads, channels // self.n_heads, -1)
-        query, key, value = qkv.transpose(3, 4).unbind(1)
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        qkv = self.qkv(tokens).reshape(batch, -1, 3, self.n_heads, channels // self.n_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        return x + self.out(mixed.transpose(2, 3).reshape(x.shape))
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, -1, channels))
+        return x + mixed.transpose(1, 2).reshape(x.shape)
+
+
+class Blocks(nn.ModuleList):
+    """Modules one after the other, each told what is global."""
+
+    def forward(self, x: Tensor, about: Tensor) -> Tensor:
+        """Pass the features through all."""
+        for block in self:
+            x = block(x, about)
+        return x
 
 
 class PatchUNet(nn.Module):
@@ -59,58 +87,100 @@ class PatchUNet(nn.Module):
 
     Parameters
     ----------
-    n_inputs : int
-        Channels of the input.
     widths : sequence of int
         Channels of each level; each halves the grid of the one before.
-    n_blocks : int
-        Residual blocks of each level, on the way down and on the way up.
+    n_blocks : sequence of int
+        Residual blocks of each level, on the way down and on the way up; the lowest level has
+        attention after every second one.
     patch : int
         Side of a patch in voxels; 1 is a U-Net at full resolution, as in the paper.
     """
 
     def __init__(
-        self, n_inputs: int, widths: Sequence[int] = (32, 64, 96), n_blocks: int = 2, patch: int = 2
+        self, widths: Sequence[int] = (32, 96), n_blocks: Sequence[int] = (1, 4), patch: int = 2
     ):
         super().__init__()
-        self.patch = patch
         self.multiple = patch * 2 ** (len(widths) - 1)
-        self.stem = nn.Conv3d(n_inputs, widths[0], patch, stride=patch)
+        self.about = nn.Sequential(
+            nn.Linear(N_INPUTS, _N_GLOBAL), nn.SiLU(), nn.Linear(_N_GLOBAL, _N_GLOBAL), nn.SiLU()
+        )
+        self.stem = nn.Conv3d(N_INPUTS, widths[0], patch, stride=patch)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
-        for k, width in enumerate(widths):
-            self.down.append(nn.Sequential(*(Residual(width, width) for _ in range(n_blocks))))
-            if k + 1 < len(widths):
-                self.shrink.append(nn.Conv3d(width, widths[k + 1], 2, stride=2))
-                self.grow.append(nn.ConvTranspose3d(widths[k + 1], width, 2, stride=2))
-                rest = (Residual(width, width) for _ in range(n_blocks - 1))
-                self.up.append(nn.Sequential(Residual(2 * width, width), *rest))
-        self.middle = nn.Sequential(Attention(widths[-1]), Residual(widths[-1], widths[-1]))
+        for width, lower, n in zip(widths, widths[1:], n_blocks, strict=False):
+            self.down.append(Blocks(Residual(width, width) for _ in range(n)))
+            self.shrink.append(nn.Conv3d(width, lower, 2, stride=2))
+            self.grow.append(nn.ConvTranspose3d(lower, width, 2, stride=2))
+            rest = (Residual(width, width) for _ in range(n - 1))
+            self.up.append(Blocks([Residual(2 * width, width), *rest]))
+        self.middle = Blocks()
+        for k in range(n_blocks[-1]):
+            self.middle.append(Residual(widths[-1], widths[-1]))
+            if k % 2:
+                self.middle.append(Attention(widths[-1]))
         self.head = nn.Sequential(
             nn.GroupNorm(_groups(widths[0]), widths[0]),
             nn.SiLU(),
-            nn.ConvTranspose3d(widths[0], N_OUTPUTS, patch, stride=patch),
+            nn.ConvTranspose3d(widths[0], 4, patch, stride=patch),
         )
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        self.weigh = nn.Linear(_N_GLOBAL, _MAPS)
+        _zero(self.head[-1], self.weigh)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (batch, n_inputs, *grid) to moments (batch, 3, *grid).
+        """Map inputs to moments and strengths.
 
-        The sides of the grid must be multiples of the attribute ``multiple``.
+        Parameters
+        ----------
+        x : Tensor, shape (batch, N_INPUTS, *grid)
+            What :meth:`mne_piunet.physics.Physics.inputs` returns. The sides of the grid must
+            be multiples of the attribute ``multiple``.
+
+        Returns
+        -------
+        y : Tensor of float32, shape (batch, 4, *grid)
+            Moment, then strength, of each voxel. Strengths sum to 1 over the voxels with
+            sources, and no moment is longer.
         """
-        x = self.stem(x)
+        inputs, mask = x.float(), x[:, MASK : MASK + 1]
+        mean = (inputs * mask).sum((2, 3, 4)) / mask.sum((2, 3, 4))
+        about = self.about(mean)
+        y = self.stem(x)
         skips = []
-        for blocks, shrink in zip(self.down, self.shrink, strict=False):
-            x = blocks(x)
-            skips.append(x)
-            x = shrink(x)
-        x = self.middle(self.down[-1](x))
+        for blocks, shrink in zip(self.down, self.shrink, strict=True):
+            y = blocks(y, about)
+            skips.append(y)
+            y = shrink(y)
+        y = self.middle(y, about)
         for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
-            x = blocks(torch.cat([grow(x), skip], dim=1))
-        return self.head(x)
+            y = blocks(torch.cat([grow(y), skip], dim=1), about)
+        y = self.head(y).float()
+        weights = self.weigh(about).float().softmax(dim=1)[:, :, None, None, None]
+        start = (weights * _physical_strengths(inputs, mask)).sum(dim=1, keepdim=True)
+        logits = torch.log(start + _LEAST) + y[:, 3:]
+        logits = torch.where(mask > 0, logits, -1e4)
+        strength = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
+        direction = inputs[:, 3:6] + y[:, :3]
+        length = torch.sqrt((direction**2).sum(dim=1, keepdim=True) + 1e-4)
+        return torch.cat([strength * direction / length, strength], dim=1)
+
+
+def _physical_strengths(inputs: Tensor, mask: Tensor) -> Tensor:
+    """Strengths of pseudo-inverses and patches, shape (batch, n_maps, *grid), each of sum 1."""
+    batch, _, *grid = inputs.shape
+    moments = inputs[:, :N_MOMENTS].reshape(batch, -1, 3, *grid)
+    moments = torch.sqrt((moments**2).sum(dim=2) + 1e-12)
+    patches = torch.exp(-math.log(FLOOR) * (inputs[:, N_MOMENTS : PURSUIT + 1] - 1)) - FLOOR
+    maps = torch.cat([moments, patches.clamp(min=0)], dim=1) * mask
+    return maps / maps.sum((2, 3, 4), keepdim=True).clamp(min=1e-12)
 
 
 def _groups(n_channels: int) -> int:
     """Groups of the normalization: of 8 channels or more."""
     return max(1, min(8, n_channels // 8))
+
+
+def _zero(*layers: nn.Module) -> None:
+    """Let layers begin without an effect."""
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)

@@ -6,15 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mne_piunet.grid import Grid, make_grid
+from mne_piunet.grid import SPACING, Grid, make_grid
 from mne_piunet.pseudoinverse import LAMBDAS, eloreta
+from mne_piunet.pursuit import N_STEPS, Pursuit, make_pursuit
 
 N_MOMENTS = 3 * len(LAMBDAS)
 """Leading channels: x, y and z for each regularization."""
-N_INPUTS = N_MOMENTS + 4
-"""All channels: after the moments, signal-to-noise ratio and three of the gain."""
+PURSUIT = N_MOMENTS + N_STEPS
+"""Channel of all patches together; after those of each patch."""
+MASK = PURSUIT + N_STEPS + 3
+"""Channel that is 1 where there are sources."""
+N_INPUTS = MASK + 3
+"""All channels: moments, patches, all of them, their shares, loudness, and of the gain."""
+FLOOR = 1e-4
+"""Strength, relative to the largest, that counts as none in the channels of patches."""
 
 _LOUD = 30.0  # dB of the data's power over that of the noise that count as 1
+_MANY = 100.0  # sensors that count as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +39,18 @@ class Physics:
         Eigenvectors of the pseudo-inverse to moments of voxels.
     basis : ndarray of float32, shape (n_lambdas, n_sensors, n_sensors)
         Data to eigenvectors, filtered for each regularization.
-    static : ndarray of float32, shape (3, n_voxels)
-        Whether a voxel has sources, their density, and the norm of their gain.
+    pursuit : Pursuit
+        Patches that explain the data.
+    static : ndarray of float32, shape (4, n_voxels)
+        Number of sensors, whether a voxel has sources, their density, and the norm of their
+        gain.
     """
 
     grid: Grid
     voxels: np.ndarray
     back: np.ndarray
     basis: np.ndarray
+    pursuit: Pursuit
     static: np.ndarray
 
     def inputs(self, data: np.ndarray, *, noise_power: float | np.ndarray = 1.0) -> np.ndarray:
@@ -54,7 +66,8 @@ class Physics:
         Returns
         -------
         inputs : ndarray of float32, shape (n_times, N_INPUTS, *grid)
-            Each regularization is scaled to a largest moment of 1.
+            Each regularization is scaled to a largest moment of 1; patches have
+            logarithmic strengths from 0 (``FLOOR``) to 1.
         """
         data = np.asarray(data, np.float32)
         n_times = data.shape[1]
@@ -65,10 +78,16 @@ class Physics:
         moments /= np.maximum(largest, np.finfo(np.float32).tiny)
         moments = moments.transpose(3, 2, 1, 0).reshape(n_times, N_MOMENTS, -1)
         out[:, :N_MOMENTS, self.voxels] = moments
+        maps, shares = self.pursuit.run(data)
+        maps = np.concatenate([maps, maps.sum(axis=0, keepdims=True)])
+        maps /= np.maximum(maps.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        maps = 1 - np.log10(maps + FLOOR) / np.log10(FLOOR)
+        out[:, N_MOMENTS : PURSUIT + 1, self.voxels] = maps.transpose(2, 0, 1)
+        out[:, PURSUIT + 1 : MASK - 2] = shares.T[:, :, None] * self.static[1]
         power = np.mean(data**2, axis=0) / noise_power
         loudness = 10 * np.log10(np.maximum(power, 1e-3)) / _LOUD
-        out[:, N_MOMENTS] = loudness[:, None] * self.static[0]
-        out[:, N_MOMENTS + 1 :] = self.static
+        out[:, MASK - 2] = loudness[:, None] * self.static[1]
+        out[:, MASK - 1 :] = self.static
         return out.reshape(n_times, N_INPUTS, *self.grid.shape)
 
 
@@ -107,14 +126,20 @@ def make_physics(
     filters = inverse.filters()[:, :, None]
     power = np.sum((gain**2).reshape(len(gain), n_sources, -1), axis=(0, 2))
     norm = np.sqrt(scatter @ power / grid.n_sources[voxels])
-    static = np.zeros((3, grid.scatter.shape[0]), np.float32)
-    static[0, voxels] = 1
-    static[1, voxels] = np.minimum(grid.n_sources[voxels] / 4, 1)
-    static[2, voxels] = norm / norm.max()
+    static = np.zeros((4, grid.scatter.shape[0]), np.float32)
+    static[0, voxels] = np.log10(len(gain) / _MANY)
+    static[1, voxels] = 1
+    static[2, voxels] = np.minimum(grid.n_sources[voxels] / 4, 1)
+    static[3, voxels] = norm / norm.max()
+    fields = grid.scatter @ gain.reshape(len(gain), n_sources, -1).transpose(1, 2, 0).reshape(
+        n_sources, -1
+    )
+    fields = fields.reshape(*grid.shape, -1, len(gain))
     return Physics(
         grid=grid,
         voxels=voxels,
         back=np.ascontiguousarray(back.reshape(3 * len(voxels), -1), np.float32),
         basis=(filters * inverse.basis.T).astype(np.float32),
+        pursuit=make_pursuit(fields, grid.n_sources, voxels, SPACING),
         static=static,
     )

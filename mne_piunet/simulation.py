@@ -82,14 +82,27 @@ class Case:
         noise_power = noise_power * 10 ** (rng.normal(0, _MISJUDGED, n_samples) / 10)
         return self.physics.inputs(signal + noise, noise_power=noise_power), moments
 
-    def voxel_moments(self, moments: np.ndarray) -> np.ndarray:
-        """Moments (n_samples, 3, *grid) of voxels, the largest of each sample of length 1."""
+    def targets(self, moments: np.ndarray) -> np.ndarray:
+        """What the network should answer.
+
+        Parameters
+        ----------
+        moments : ndarray, shape (n_samples, n_sources, 3)
+            True moments of the sources.
+
+        Returns
+        -------
+        targets : ndarray of float32, shape (n_samples, 4, *grid)
+            Moment and strength of each voxel. Opposite moments within a voxel cancel in its
+            moment and not in its strength. Strengths sum to 1.
+        """
         n_samples, n_sources, _ = moments.shape
         grid = self.physics.grid
-        voxels = grid.scatter @ moments.transpose(1, 0, 2).reshape(n_sources, -1)
-        voxels = voxels.reshape(-1, n_samples, 3).transpose(1, 2, 0).astype(np.float32)
-        largest = np.sqrt(np.max(np.sum(voxels**2, axis=1), axis=1))[:, None, None]
-        return (voxels / largest).reshape(n_samples, 3, *grid.shape)
+        parts = np.concatenate([moments, np.linalg.norm(moments, axis=2)[:, :, None]], axis=2)
+        voxels = grid.scatter @ parts.transpose(1, 0, 2).reshape(n_sources, -1)
+        voxels = voxels.reshape(-1, n_samples, 4).transpose(1, 2, 0).astype(np.float32)
+        voxels /= voxels[:, 3:].sum(axis=2, keepdims=True)
+        return voxels.reshape(n_samples, 4, *grid.shape)
 
     def _draw_sources(self, rng, n_sources) -> np.ndarray:
         """Moments (n_sources, 3) of a few patches, each of unit norm times a normal amplitude."""

@@ -18,13 +18,13 @@ import torch
 from lightning_fabric import Fabric
 from mne.utils import logger, verbose
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mne_invkit.population import Population
+from mne_piunet.losses import losses
 from mne_piunet.network import PatchUNet
-from mne_piunet.physics import N_INPUTS, N_MOMENTS
+from mne_piunet.physics import MASK, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
 
@@ -50,29 +50,32 @@ class Recipe:
         Cases of a batch.
     lifetime : int
         Steps after which a case is replaced by a new one.
-    learning_rate, weight_decay, warmup : float
-        Of AdamW; cosine decay to a hundredth, after a linear rise over `warmup` steps.
-    coarse : float
-        Weight of the loss on grids 2, 4 and 8 times as coarse.
+    learning_rate, weight_decay, warmup, cooldown : float
+        Of AdamW; a linear rise over `warmup` steps, and a linear fall to zero over the share
+        `cooldown` of all steps at the end.
+    direction, moment : float
+        Weights of these terms of :func:`mne_piunet.losses.losses`.
     ema : float
         Decay of the running average of the weights, which is what is kept.
     seed : int
         Seed of the weights and of all examples.
     """
 
-    n_heads: int = 100
-    widths: tuple[int, ...] = (32, 64, 96)
-    n_blocks: int = 2
+    n_heads: int = 64
+    widths: tuple[int, ...] = (32, 96)
+    n_blocks: tuple[int, ...] = (1, 4)
     patch: int = 2
-    n_steps: int = 40_000
-    batch_size: int = 32
+    n_steps: int = 60_000
+    batch_size: int = 16
     n_cases: int = 16
     mixed: int = 4
-    lifetime: int = 256
-    learning_rate: float = 1e-3
+    lifetime: int = 512
+    learning_rate: float = 7e-4
     weight_decay: float = 1e-2
-    warmup: int = 500
-    coarse: float = 0.5
+    warmup: int = 200
+    cooldown: float = 0.3
+    direction: float = 0.3
+    moment: float = 0.1
     ema: float = 0.999
     seed: int = 0
 
@@ -114,12 +117,13 @@ class Examples:
         """Inputs and targets of a step, padded to a common grid."""
         r = self._recipe
         rng = np.random.default_rng([r.seed, 2, step])
-        slots = rng.choice(r.n_cases, r.mixed, replace=False)
+        cases = [self._case(slot, step) for slot in range(r.n_cases)]
+        cases.sort(key=lambda case: np.prod(case.physics.grid.shape))
+        first = rng.integers(r.n_cases - r.mixed + 1)  # of neighbours in size: less to pad
         parts = []
-        for slot in slots:
-            case = self._case(int(slot), step)
+        for case in cases[first : first + r.mixed]:
             inputs, moments = case.draw(r.batch_size // r.mixed, rng)
-            parts.append((inputs, case.voxel_moments(moments)))
+            parts.append((inputs, case.targets(moments)))
         inputs, targets = (_padded(p) for p in zip(*parts, strict=True))
         if rng.random() < 0.5:
             inputs, targets = _mirrored(inputs, N_MOMENTS), _mirrored(targets, 3)
@@ -143,38 +147,6 @@ def _mirrored(fields: np.ndarray, n_moments: int) -> np.ndarray:
     fields = fields[:, :, ::-1].copy()
     fields[:, 0:n_moments:3] *= -1
     return fields
-
-
-# %% Loss
-
-
-def relative_error(output: Tensor, target: Tensor, mask: Tensor, coarse: float) -> Tensor:
-    """Mean absolute error relative to the target's size, on the voxels and on coarser grids.
-
-    Differences on coarser grids are small where a source is found nearby, and large where it
-    is found elsewhere: a cheap stand-in for the earth mover's distance.
-
-    Parameters
-    ----------
-    output, target : Tensor, shape (batch, 3, *grid)
-        Moments.
-    mask : Tensor, shape (batch, 1, *grid)
-        Voxels with sources.
-    coarse : float
-        Weight of the coarser grids.
-
-    Returns
-    -------
-    loss : Tensor, shape ()
-        Mean over the batch.
-    """
-    error = (output - target) * mask
-    size = target.abs().sum(dim=(1, 2, 3, 4))
-    loss = error.abs().sum(dim=(1, 2, 3, 4))
-    for _ in range(3 if coarse else 0):
-        error = 8 * functional.avg_pool3d(error, 2)
-        loss = loss + coarse * error.abs().sum(dim=(1, 2, 3, 4))
-    return (loss / size).mean()
 
 
 # %% The loop
@@ -221,7 +193,7 @@ def train(
     _keep_recipe(recipe, folder / "recipe.json")
     fabric = fabric or Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     torch.manual_seed(recipe.seed)
-    network = PatchUNet(N_INPUTS, recipe.widths, recipe.n_blocks, recipe.patch)
+    network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
     network = network.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -237,7 +209,8 @@ def train(
     validation = held_out and Validation(held_out, multiple=network.multiple)
     log = _Log(folder / "log.csv", ["step", "seconds", "loss"], state["step"])
     scores = _Log(folder / "scores.csv", ["step", "seconds", *LINES], state["step"])
-    losses = deque(maxlen=50)
+    weights = {"direction": recipe.direction, "moment": recipe.moment}
+    recent = deque(maxlen=50)
     start = saved = time.monotonic()
     before = state["seconds"]
 
@@ -262,7 +235,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)
             output = model(inputs.contiguous(memory_format=torch.channels_last_3d))
-            loss = relative_error(output.float(), targets, inputs[:, -3:-2], recipe.coarse)
+            generator = torch.Generator().manual_seed(recipe.seed + step)
+            terms = losses(output, targets, inputs[:, MASK : MASK + 1], generator)
+            loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
             optimizer.zero_grad()
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=1.0)
@@ -270,13 +245,13 @@ def train(
             average.update_parameters(network)
             state["step"] += 1
             bar.update()
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
+            recent.append(loss.item())
+            if not math.isfinite(recent[-1]):
                 raise RuntimeError(f"The loss is not finite at step {step}; the checkpoint stands.")
             now = time.monotonic()
-            if state["step"] % losses.maxlen == 0:
-                log.add(state["step"], round(before + now - start), np.mean(losses))
-                bar.set_postfix(loss=f"{np.mean(losses):.3f}")
+            if state["step"] % recent.maxlen == 0:
+                log.add(state["step"], round(before + now - start), np.mean(recent))
+                bar.set_postfix(loss=f"{np.mean(recent):.3f}")
             if now - saved > 60 * every:
                 save()
                 saved = now
@@ -289,8 +264,8 @@ def train(
 
 def _schedule(step: int, recipe: Recipe) -> float:
     """Factor of the learning rate."""
-    rise = min(1.0, (step + 1) / recipe.warmup)
-    return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.n_steps)))
+    left = (recipe.n_steps - step) / (recipe.cooldown * recipe.n_steps)
+    return min(1.0, (step + 1) / recipe.warmup, left)
 
 
 def _keep_recipe(recipe: Recipe, path: Path) -> None:

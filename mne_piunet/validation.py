@@ -9,7 +9,7 @@ import numpy as np
 from mne_invkit.metrics import normalized_emd
 from mne_invkit.population import Population
 from mne_piunet.grid import SPACING
-from mne_piunet.physics import N_MOMENTS
+from mne_piunet.physics import MASK
 from mne_piunet.simulation import draw_case
 
 LINES = {"1 source, 20 dB": (1, 20.0), "1 source, 5 dB": (1, 5.0), "5 sources, 20 dB": (5, 20.0)}
@@ -38,7 +38,7 @@ class Validation:
             case = draw_case(head, rng, multiple=multiple)
             for line, (n_sources, snr) in LINES.items():
                 inputs, moments = case.draw(n_samples, rng, n_sources=n_sources, snr=snr)
-                self._examples[line].append((inputs, case.voxel_moments(moments)))
+                self._examples[line].append((inputs, case.targets(moments)))
 
     def score(self, network: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
         """Mean normalized earth mover's distance of each line.
@@ -46,7 +46,7 @@ class Validation:
         Parameters
         ----------
         network : callable
-            From inputs to moments, both arrays.
+            From inputs to moments and strengths, both arrays.
 
         Returns
         -------
@@ -57,20 +57,20 @@ class Validation:
         for line, examples in self._examples.items():
             values = []
             for inputs, targets in examples:
-                mask = inputs[0, N_MOMENTS + 1] > 0
+                mask = inputs[0, MASK] > 0
                 for output, target in zip(network(inputs), targets, strict=True):
-                    values.append(blocked_emd(target * mask, output * mask, mask))
+                    values.append(blocked_emd(target[3], output[3], mask))
             scores[line] = float(np.mean(values))
         return scores
 
 
 def blocked_emd(target: np.ndarray, output: np.ndarray, mask: np.ndarray) -> float:
-    """Normalized earth mover's distance between fields of moments, on blocks of voxels.
+    """Normalized earth mover's distance between strengths, on blocks of voxels.
 
     Parameters
     ----------
-    target, output : ndarray, shape (3, *grid)
-        Moments.
+    target, output : ndarray, shape grid
+        Strengths.
     mask : ndarray of bool, shape grid
         Voxels with sources.
 
@@ -83,10 +83,5 @@ def blocked_emd(target: np.ndarray, output: np.ndarray, mask: np.ndarray) -> flo
     member = np.unique(voxels // _BLOCK, axis=0, return_inverse=True)[1].ravel()
     count = np.bincount(member)
     places = np.stack([np.bincount(member, v) / count for v in voxels.T], axis=1)
-    strengths = []
-    for field in (target, output):
-        length = np.linalg.norm(field[:, mask], axis=0)
-        strengths.append(np.bincount(member, length))
-    if not strengths[1].any():
-        return 1.0
+    strengths = (np.bincount(member, field[mask]) for field in (target, output))
     return normalized_emd(*strengths, SPACING * places)

@@ -48,7 +48,10 @@ def test_package_does_without(package, forbidden):
     "path",
     [
         *(f"mne_kronbayes/{name}.py" for name in ("dugh", "temporal", "noise")),
-        *(f"mne_piunet/{name}.py" for name in ("grid", "pseudoinverse", "physics", "network")),
+        *(
+            f"mne_piunet/{name}.py"
+            for name in ("grid", "pseudoinverse", "physics", "pursuit", "losses", "network")
+        ),
     ],
 )
 def test_mathematics_needs_no_mne(path):

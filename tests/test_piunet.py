@@ -9,17 +9,22 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from mne_piunet import apply_piunet, fit_piunet, make_piunet  # noqa: E402
+from mne_piunet import (  # noqa: E402
+    apply_piunet,
+    apply_piunet_epochs,
+    apply_piunet_raw,
+    fit_piunet,
+    make_piunet,
+)
 from mne_piunet.export import write_model  # noqa: E402
 from mne_piunet.network import PatchUNet  # noqa: E402
-from mne_piunet.physics import N_INPUTS  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """File of an untrained model."""
     torch.manual_seed(0)
-    shape = dict(n_inputs=N_INPUTS, widths=(8, 16), n_blocks=1, patch=2)
+    shape = dict(widths=(8, 16), n_blocks=(1, 2), patch=2)
     network = PatchUNet(**shape)
     torch.nn.init.normal_(network.head[-1].weight, std=0.1)
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
@@ -137,3 +142,75 @@ def test_few_sensors_warn(eeg_evoked, eeg_cov, forwards, model):
     with pytest.warns(RuntimeWarning, match="independent sensors"):
         stc = apply_piunet(few, forwards["volume"], eeg_cov, model=model)
     assert np.isfinite(stc.data).all()
+
+
+def test_loud_and_quiet_data_warn(eeg_evoked, eeg_cov, forwards, model):
+    operator = make_piunet(eeg_evoked.info, forwards["volume"], eeg_cov, model=model)
+    for factor, match in ((0.01, "too blurred"), (1000.0, "errors of the head model")):
+        evoked = eeg_evoked.copy()
+        evoked.data *= factor
+        with pytest.warns(RuntimeWarning, match=match):
+            apply_piunet(evoked, operator)
+
+
+def test_a_piece_of_the_brain_warns(eeg_evoked, eeg_cov, sphere, model):
+    rr = np.array([0, 0, 0.04]) + 0.01 * np.random.default_rng(0).standard_normal((50, 3))
+    src = mne.setup_volume_source_space(pos=dict(rr=rr, nn=rr), verbose=False)
+    forward = mne.make_forward_solution(eeg_evoked.info, None, src, sphere, verbose=False)
+    with pytest.warns(RuntimeWarning, match="sources span"):
+        make_piunet(eeg_evoked.info, forward, eeg_cov, model=model)
+
+
+# %% Epochs and Raw
+
+
+@pytest.fixture
+def epochs(eeg_evoked):
+    """Three epochs, the first of them the Evoked."""
+    data = eeg_evoked.data * np.array([1, -2, 3])[:, None, None]
+    return mne.EpochsArray(data, eeg_evoked.info, tmin=eeg_evoked.tmin, verbose=False)
+
+
+@pytest.mark.parametrize("pick_ori", [None, "vector"])
+def test_epochs_one_after_the_other(epochs, eeg_evoked, eeg_cov, forwards, model, pick_ori):
+    operator = make_piunet(epochs.info, forwards["surface"], eeg_cov, model=model)
+    options = dict(pick_ori=pick_ori)
+    stcs = apply_piunet_epochs(epochs, operator, **options)
+    lazy = apply_piunet_epochs(epochs, operator, return_generator=True, **options)
+    assert not isinstance(lazy, list)
+    whole = apply_piunet(epochs, forwards["surface"], eeg_cov, model=model, **options)
+    assert len(stcs) == 3
+    for one, other, third in zip(stcs, lazy, whole, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+        np.testing.assert_allclose(one.data, third.data, rtol=1e-4, atol=1e-5 * third.data.max())
+        np.testing.assert_allclose(one.times, epochs.times)
+    expected = apply_piunet(eeg_evoked, operator, **options).data
+    np.testing.assert_allclose(stcs[0].data, expected, rtol=1e-4, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("pick_ori", [None, "vector"])
+@pytest.mark.parametrize("buffer_size", [5, 1000])
+def test_raw_in_buffers(eeg_evoked, eeg_cov, forwards, model, buffer_size, pick_ori):
+    raw = mne.io.RawArray(eeg_evoked.data, eeg_evoked.info, verbose=False)
+    stc = apply_piunet_raw(
+        raw, forwards["surface"], eeg_cov, start=1, stop=11, buffer_size=buffer_size, model=model,
+        pick_ori=pick_ori,
+    )  # fmt: skip
+    whole = apply_piunet(eeg_evoked, forwards["surface"], eeg_cov, model=model, pick_ori=pick_ori)
+    expected = whole.data[..., 1:11]
+    np.testing.assert_allclose(stc.data, expected, rtol=1e-4, atol=1e-5 * expected.max())
+    np.testing.assert_allclose(stc.times, raw.times[1:11])
+
+
+def test_what_is_no_raw_or_epochs(eeg_evoked, eeg_cov, epochs, forwards, model):
+    with pytest.raises(TypeError, match="use apply_piunet"):
+        apply_piunet_raw(epochs, forwards["surface"], eeg_cov, model=model)
+    with pytest.raises(TypeError, match="use apply_piunet"):
+        apply_piunet_epochs(eeg_evoked, forwards["surface"], eeg_cov, model=model)
+    raw = mne.io.RawArray(eeg_evoked.data, eeg_evoked.info, verbose=False)
+    with pytest.raises(ValueError, match="no sample from 12"):
+        apply_piunet_raw(raw, forwards["surface"], eeg_cov, start=12, model=model)
+    with pytest.raises(ValueError, match="buffer_size"):
+        apply_piunet_raw(raw, forwards["surface"], eeg_cov, buffer_size=0, model=model)
+    with pytest.raises(ValueError, match="batch_size"):
+        apply_piunet(eeg_evoked, forwards["surface"], eeg_cov, model=model, batch_size=0)

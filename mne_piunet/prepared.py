@@ -1,0 +1,172 @@
+"""A forward solution, prepared for the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mne
+import numpy as np
+from mne.utils import fill_doc, logger, verbose, warn
+
+from mne_invkit.problem import InverseProblem, prepare_problem
+from mne_piunet.inference import load_network
+from mne_piunet.physics import Physics, make_physics
+from mne_piunet.weights import Weights, load_piunet
+
+BATCH = 16
+"""Samples that pass the network together, if not given."""
+
+_SILENT = 1e-12  # of the data's largest power: samples that are left at zero
+_FEW = 20  # sensors
+_SMALL, _LARGE = 0.08, 0.24  # m, longest side of the box of sources
+_QUIET, _LOUD = 0.3, 1e4  # power of whitened data over that of the noise
+
+
+@dataclass(frozen=True, eq=False)
+class PIUNet:
+    """A forward solution prepared for the network, to be used on any number of recordings.
+
+    Attributes
+    ----------
+    problem : InverseProblem
+        Whitened gain and what is needed to bring estimates back to MNE.
+    physics : Physics
+        Pseudo-inverses on the voxel grid.
+    weights : Weights
+        The model.
+    backend : str
+        What runs the network.
+    """
+
+    problem: InverseProblem
+    physics: Physics
+    weights: Weights
+    backend: str = "auto"
+
+    def estimate(self, data: np.ndarray, *, noise_power: float = 1.0, batch_size: int = BATCH):
+        """Estimate the sources of whitened data.
+
+        Parameters
+        ----------
+        data : ndarray, shape (n_rank, n_times)
+            Whitened data.
+        noise_power : float
+            Power of their noise, 1 / nave for an average whitened for single trials.
+        batch_size : int
+            Samples that pass the network together.
+
+        Returns
+        -------
+        sources : ndarray, shape (n_locations * n_orient, n_times)
+            In the scale of ``problem.gain``. The network tells the shape of each sample, and
+            least squares to the data its size.
+        """
+        network = load_network(self.weights, self.backend)
+        gain, grid = self.problem.gain.astype(np.float32), self.physics.grid
+        data = np.asarray(data, np.float32)
+        axes = _axes(self.problem)
+        sources = np.zeros((gain.shape[1], data.shape[1]), np.float32)
+        power = np.sum(data**2, axis=0)
+        loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
+        self._check_power(power[loud] / noise_power / max(len(data), 1))
+        for start in range(0, len(loud), batch_size):
+            some = loud[start : start + batch_size]
+            found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
+            moments = found[:, :3].reshape(3 * len(some), -1)
+            moments = (grid.gather @ moments.T).reshape(len(axes), len(some), 3)
+            sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
+        field = gain @ sources
+        size = np.sum(field * data, axis=0)
+        size /= np.maximum(np.sum(field**2, axis=0), np.finfo(np.float32).tiny)
+        sources *= np.maximum(size, 0)
+        return sources
+
+    def _check_power(self, power: np.ndarray) -> None:
+        """Warn of data that are quieter or louder than any that the network was trained on."""
+        if not len(power):
+            return
+        if np.median(power) < _QUIET:
+            warn(
+                f"The data have {np.median(power):.2g} times the power that noise has by "
+                "noise_cov, so it is not theirs, and the estimates will be too blurred: pass the "
+                "covariance of single trials, and an Evoked whose nave is right."
+            )
+        if power.max() > _LOUD:
+            warn(
+                f"The data have up to {power.max():.0e} times the power of the noise, more than "
+                "the network was trained on (30 dB): it may take errors of the head model for "
+                "sources. Check the unit and the amount of noise_cov."
+            )
+
+
+def _axes(problem: InverseProblem) -> np.ndarray:
+    """Directions of the components in the head frame, shape (n_locations, n_orient, 3)."""
+    return problem.forward["source_nn"].reshape(-1, problem.n_orient, 3).astype(np.float32)
+
+
+@fill_doc
+@verbose
+def make_piunet(
+    info: mne.Info,
+    forward: mne.Forward,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    model: str | Path = "default",
+    backend: str = "auto",
+    rank: dict | str | None = None,
+    verbose=None,
+) -> PIUNet:
+    """Prepare a forward solution once, to use it on many recordings.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Measurement info of the recordings.
+    forward : mne.Forward
+        Forward solution of any source space; sources are free unless it is fixed.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
+    model : str | path-like
+        Name or file of a model, see :func:`mne_piunet.load_piunet`.
+    backend : "auto" | "torch" | "onnxruntime"
+        What runs the network.
+    %(rank_none)s
+    %(verbose)s
+
+    Returns
+    -------
+    operator : PIUNet
+        The prepared operator, which can be pickled; pass it to :func:`apply_piunet` in the
+        place of the forward solution.
+    """
+    weights = load_piunet(model)
+    load_network(weights, backend)
+    loose = 0.0 if forward["source_ori"] == 1 else 1.0  # FIFFV_MNE_FIXED_ORI
+    problem = prepare_problem(info, forward, noise_cov, loose=loose, depth=None, rank=rank)
+    n_sensors = len(problem.gain)
+    positions = problem.forward["source_rr"]
+    _check_domain(n_sensors, positions)
+    axes = _axes(problem)
+    if problem.n_orient == 3:
+        gain = np.einsum("mno,noi->mni", problem.gain.reshape(n_sensors, -1, 3), axes)
+        physics = make_physics(gain.reshape(n_sensors, -1), positions, multiple=weights.multiple)
+    else:
+        physics = make_physics(problem.gain, positions, axes[:, 0], multiple=weights.multiple)
+    logger.info("Prepared %s voxels of 7 mm for %s", len(physics.voxels), weights.name)
+    return PIUNet(problem, physics, weights, backend)
+
+
+def _check_domain(n_sensors: int, positions: np.ndarray) -> None:
+    """Warn of forward solutions unlike those that the network was trained on."""
+    if n_sensors < _FEW:
+        warn(
+            f"Only {n_sensors} independent sensors: the network was trained with 24 or more, and "
+            "its estimates will be blurred and less certain."
+        )
+    side = np.ptp(positions, axis=0).max()
+    if not _SMALL < side < _LARGE:
+        warn(
+            f"The sources span {100 * side:.0f} cm: the network was trained on whole brains of 10 "
+            "to 20 cm, and activity elsewhere will be explained by the sources given."
+        )

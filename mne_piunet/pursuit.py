@@ -1,0 +1,175 @@
+"""Matching pursuit: the patches of cortex that explain the data best, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+EXTENTS = (0.0, 0.013, 0.03)
+"""Standard deviations of the patches (m)."""
+N_STEPS = 3
+"""Patches that are found one after the other."""
+
+_SHARPNESS = 16  # exponent of the likelihood; below half the number of sensors, for wrong gains
+_LEAST = 1e-3  # share of the power that is left, at least
+_RIDGE = 0.01  # of the largest eigenvalue of a patch: directions that sensors hardly see
+_SEEN = 1e-4  # share of the gain's power that is left out with the weakest combinations of sensors
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Pursuit:
+    """Fields of Gaussian patches around all voxels, prepared for matching pursuit.
+
+    Attributes
+    ----------
+    basis : ndarray of float32, shape (n_seen, n_sensors)
+        Combinations of sensors that see sources, orthonormal.
+    rows : ndarray of float32, shape (n_extents, n_voxels, n_orient, n_seen)
+        Whitened fields: their products with the data have the power that the patch explains.
+    roots : ndarray of float32, shape (n_extents, n_voxels, n_orient, n_orient)
+        From these products to the moment at the centre of the patch.
+    sizes : ndarray of float32, shape (n_extents, n_voxels)
+        Sum of a patch whose centre is 1.
+    n_sources : ndarray of float32, shape (n_voxels,)
+        Sources in each voxel.
+    kernels : list of tuple of ndarray
+        For each extent the profile along x, y and z.
+    voxels : ndarray of int, shape (n_voxels,)
+        Where they are in the grid.
+    shape : tuple of int
+        The grid.
+    """
+
+    basis: np.ndarray
+    rows: np.ndarray
+    roots: np.ndarray
+    sizes: np.ndarray
+    n_sources: np.ndarray
+    kernels: list
+    voxels: np.ndarray
+    shape: tuple[int, int, int]
+
+    def run(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find patches.
+
+        Parameters
+        ----------
+        data : ndarray of float32, shape (n_sensors, n_times)
+            Whitened data.
+
+        Returns
+        -------
+        maps : ndarray, shape (N_STEPS, n_voxels, n_times)
+            Strength in each voxel of the patch that a step finds: the mean over all patches,
+            weighted by their likelihood, scaled to the strength of the best one.
+        shares : ndarray, shape (N_STEPS, n_times)
+            Part of the data's power that each explains.
+
+        Notes
+        -----
+        Takes O(n_voxels * n_orient * n_seen) for each step, extent and sample.
+        """
+        n_extents, n_voxels, n_orient, n_seen = self.rows.shape
+        rest = self.basis @ data
+        whole = np.maximum(np.sum(rest**2, axis=0), _TINY)
+        n_times = rest.shape[1]
+        every = np.arange(n_times)
+        maps, shares = [], []
+        for _ in range(N_STEPS):
+            power = np.maximum(np.sum(rest**2, axis=0), _TINY)
+            product = self.rows.reshape(-1, n_seen) @ rest
+            product = product.reshape(n_extents * n_voxels, n_orient, n_times)
+            explained = np.sum(product**2, axis=1)
+            left = np.maximum(1 - explained / power, _LEAST)
+            best = left.argmin(axis=0)
+            likely = (left[best, every] / left) ** _SHARPNESS
+            likely = likely.reshape(n_extents, n_voxels, n_times) / self.sizes[:, :, None]
+            found = product[best, :, every]
+            roots = self.roots.reshape(-1, n_orient, n_orient)[best]
+            moment = np.einsum("toi,ti->to", roots, found)
+            strength = np.linalg.norm(moment, axis=1) * self.sizes.reshape(-1)[best]
+            patch = self._spread(likely)
+            maps.append(patch * (strength / np.maximum(patch.sum(axis=0), _TINY)))
+            shares.append(explained[best, every] / whole)
+            fields = self.rows.reshape(-1, n_orient, n_seen)[best]
+            rest = rest - np.einsum("tos,to->st", fields, found)
+        return np.stack(maps), np.stack(shares)
+
+    def _spread(self, likely: np.ndarray) -> np.ndarray:
+        """Sum of the patches around all voxels, shape (n_voxels, n_times)."""
+        total = likely[0].copy()
+        for kernels, weights in zip(self.kernels, likely[1:], strict=True):
+            grid = np.zeros((int(np.prod(self.shape)), weights.shape[1]), np.float32)
+            grid[self.voxels] = weights
+            grid = blur(grid.reshape(*self.shape, -1), kernels)
+            total += grid.reshape(-1, weights.shape[1])[self.voxels] * self.n_sources[:, None]
+        return total
+
+
+def make_pursuit(
+    fields: np.ndarray, n_sources: np.ndarray, voxels: np.ndarray, spacing: float
+) -> Pursuit:
+    """Prepare the fields of patches.
+
+    Parameters
+    ----------
+    fields : ndarray of float32, shape (nx, ny, nz, n_orient, n_sensors)
+        Sum of the whitened gains of the sources in each voxel.
+    n_sources : ndarray, shape (nx * ny * nz,)
+        Their number.
+    voxels : ndarray of int, shape (n_voxels,)
+        Voxels with sources.
+    spacing : float
+        Side of a voxel (m).
+
+    Returns
+    -------
+    pursuit : Pursuit
+        The prepared fields.
+    """
+    shape = fields.shape[:3]
+    flat = fields.reshape(-1, fields.shape[4])
+    values, vectors = np.linalg.eigh(flat.T @ flat)
+    seen = np.cumsum(values) > _SEEN * values.sum()
+    basis = np.ascontiguousarray(vectors[:, seen].T, np.float32)
+    fields = fields @ basis.T
+    held = n_sources.reshape(*shape, 1).astype(np.float32)
+    rows, roots, sizes, kernels = [], [], [], []
+    for extent in EXTENTS:
+        patch, size = fields, np.ones_like(held)
+        if extent:
+            kernels.append(tuple(_profile(n, extent / spacing) for n in shape))
+            patch, size = blur(fields, kernels[-1]), blur(held, kernels[-1])
+        else:
+            patch = fields / np.maximum(held[..., None], _TINY)
+        row, root = _whitened(patch.reshape(-1, *patch.shape[3:])[voxels])
+        rows.append(row)
+        roots.append(root)
+        sizes.append(size.ravel()[voxels])
+    return Pursuit(
+        basis=basis, rows=np.stack(rows), roots=np.stack(roots), sizes=np.stack(sizes),
+        n_sources=held.ravel()[voxels], kernels=kernels, voxels=voxels, shape=shape,
+    )  # fmt: skip
+
+
+def blur(grid: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Convolve the first three axes with a symmetric profile each."""
+    for axis, kernel in enumerate(kernels):
+        grid = np.moveaxis(np.tensordot(kernel, grid, (1, axis)), 0, axis)
+    return grid
+
+
+def _profile(n: int, extent: float) -> np.ndarray:
+    """Matrix that convolves with a Gaussian of height 1."""
+    place = np.arange(n)
+    return np.exp(-((place[:, None] - place) ** 2) / (2 * extent**2)).astype(np.float32)
+
+
+def _whitened(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(FF' + ridge)^(-1/2) F for each voxel, and the inverse root itself."""
+    values, vectors = np.linalg.eigh(fields @ fields.transpose(0, 2, 1))
+    values = np.maximum(values, 0) + _RIDGE * np.maximum(values[:, -1:], 0) + _TINY
+    root = (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    return root @ fields, root

@@ -1,0 +1,148 @@
+"""Losses stand in for the earth mover's distance; the network does what its docstring says."""
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+torch = pytest.importorskip("torch")
+
+from mne_piunet.losses import draw_lines, losses, on_lines, pyramid  # noqa: E402
+from mne_piunet.network import PatchUNet  # noqa: E402
+from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, PURSUIT  # noqa: E402
+
+SHAPE = (12, 16, 8)
+
+
+def point(*place, moment=(1.0, 0.0, 0.0)):
+    """One source: moments and strength."""
+    field = torch.zeros(1, 4, *SHAPE)
+    field[0, :3, *place] = torch.tensor(moment)
+    field[0, 3, *place] = 1
+    return field
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def mask():
+    return torch.ones(1, 1, *SHAPE)
+
+
+def test_truth_has_no_loss(mask):
+    strength = torch.rand(1, 1, *SHAPE, generator=generator())
+    strength /= strength.sum()
+    target = torch.cat([0.6 * strength, 0 * strength, -0.8 * strength, strength], dim=1)
+    for name, term in losses(target.clone(), target, mask, generator()).items():
+        assert term.item() == pytest.approx(0, abs=1e-4), name
+
+
+def test_equal_strength_everywhere_costs_one(mask):
+    uniform = torch.cat([torch.zeros(1, 3, *SHAPE), mask / mask.sum()], dim=1)
+    terms = losses(uniform, point(5, 8, 3), mask, generator())
+    assert terms["lines"].item() == pytest.approx(1, abs=1e-5)
+    assert terms["pyramid"].item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_farther_the_dearer(mask):
+    """Both terms grow with distance, in the mean over draws."""
+    target = point(2, 2, 2)
+    costs = []
+    for shift in (1, 2, 4, 8):
+        moved = point(2, 2 + shift, 2)
+        every = [losses(moved, target, mask, generator(s)) for s in range(20)]
+        costs.append([np.mean([t[name].item() for t in every]) for name in ("lines", "pyramid")])
+    assert (np.diff(costs, axis=0) > 0).all()
+
+
+def test_on_lines_is_the_wasserstein_distance_of_projections():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, *SHAPE))
+    one, other = one / one.sum(), other / other.sum()
+    lines = draw_lines(SHAPE, generator())
+    surplus = torch.from_numpy(one - other)[None, None]
+    expected = np.mean(
+        [wasserstein_distance(k, k, one.ravel(), other.ravel()) for k in lines.numpy()]
+    )
+    assert on_lines(surplus, lines).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_pyramid_of_neighbours_depends_on_the_cubes():
+    """Neighbours in the smallest cube move by its width; others in the first that holds both."""
+    surplus = (point(4, 4, 4) - point(5, 4, 4))[:, 3:]
+    assert pyramid(surplus, [0, 0, 0]).item() == pytest.approx(1)
+    assert pyramid(surplus, [1, 0, 0]).item() == pytest.approx(1 + 2)
+    assert pyramid(surplus, [3, 0, 0]).item() == pytest.approx(1 + 2 + 4 + 8)
+
+
+def test_turned_moments_cost_direction_alone(mask):
+    target = mask.repeat(1, 4, 1, 1, 1) / mask.sum()
+    target[:, 1:3] = 0
+    target[:, 3, 5, 8, 3] += 1
+    target[:, 0, 5, 8, 3] += 1
+    turned = target * torch.tensor([-1, 1, 1, 1]).reshape(1, 4, 1, 1, 1)
+    terms = losses(turned, target, mask, generator())
+    assert terms["direction"].item() == pytest.approx(2, rel=1e-3)
+    assert terms["moment"].item() == pytest.approx(4, rel=1e-3)  # strengths sum to 2 here
+    assert terms["lines"].item() == terms["pyramid"].item() == 0
+
+
+# %% Network
+
+
+@pytest.mark.parametrize(
+    ("widths", "n_blocks", "patch"),
+    [((8,), (2,), 1), ((8, 16), (1, 2), 1), ((8, 16), (2, 1), 2), ((16, 24, 32), (1, 1, 4), 2)],
+)
+def test_strengths_are_a_distribution_over_the_sources(widths, n_blocks, patch):
+    torch.manual_seed(0)
+    network = PatchUNet(widths, n_blocks, patch)
+    torch.nn.init.normal_(network.head[-1].weight)
+    shape = tuple(network.multiple * k for k in (4, 3, 5))
+    inputs = torch.rand(2, N_INPUTS, *shape)
+    inputs[:, MASK] = (inputs[:, MASK] > 0.5).float()
+    out = network(inputs)
+    assert out.shape == (2, 4, *shape)
+    torch.testing.assert_close(out[:, 3].sum((1, 2, 3)), torch.ones(2))
+    assert not out[:, 3][inputs[:, MASK] == 0].any()
+    assert (out[:, :3].norm(dim=1) <= out[:, 3] + 1e-6).all()
+    losses(out, out.detach().flip(2), inputs[:, MASK : MASK + 1], generator())["lines"].backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith(("head", "weigh")):
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_an_untrained_network_is_the_mean_of_the_physics():
+    network = PatchUNet((8, 16), (1, 2))
+    inputs = torch.rand(1, N_INPUTS, 8, 4, 4)
+    inputs[:, MASK] = 1
+    moments = inputs[0, :N_MOMENTS].reshape(-1, 3, 8, 4, 4).norm(dim=1)
+    patches = FLOOR ** (1 - inputs[0, N_MOMENTS : PURSUIT + 1]) - FLOOR
+    maps = torch.cat([moments, patches])
+    maps /= maps.sum((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(network(inputs)[0, 3], maps.mean(dim=0), rtol=1e-3, atol=1e-7)
+    direction = inputs[0, 3:6] / inputs[0, 3:6].norm(dim=0)
+    turned = network(inputs)[0, :3] / network(inputs)[0, 3]
+    torch.testing.assert_close(turned, direction, rtol=0.05, atol=0.05)
+
+
+def test_network_can_learn_one_batch():
+    """Two bumps in the physics, the truth is the fainter one."""
+    torch.manual_seed(0)
+    inputs = torch.zeros(2, N_INPUTS, 8, 8, 8)
+    inputs[:, MASK] = 1
+    inputs[:, 3, 2, 2, 2], inputs[:, 3, 6, 6, 6] = 1.0, 0.5
+    target = torch.zeros(2, 4, 8, 8, 8)
+    target[:, 0, 6, 6, 6] = target[:, 3, 6, 6, 6] = 1
+    network = PatchUNet((16, 32), (1, 2))
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    costs = []
+    for step in range(60):
+        terms = losses(network(inputs), target, inputs[:, MASK : MASK + 1], generator(step))
+        loss = sum(terms.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        costs.append(loss.item())
+    assert costs[-1] < 0.3 * costs[0]

@@ -1,0 +1,107 @@
+"""Matching pursuit: patches are found where they are, with their strength, one after the other."""
+
+import numpy as np
+import pytest
+
+from mne_piunet.grid import SPACING, make_grid
+from mne_piunet.pursuit import EXTENTS, N_STEPS, blur, make_pursuit
+
+N_SENSORS = 40
+
+
+@pytest.fixture(scope="module")
+def places():
+    """Positions on a grid, the grid, and indices of its voxels."""
+    corners = SPACING * np.indices((8, 9, 7)).reshape(3, -1).T
+    grid = make_grid(corners, multiple=4)
+    return corners, grid, np.flatnonzero(grid.n_sources)
+
+
+def smooth_gain(positions, n_orient, seed=0):
+    """Gain of sensors around the positions that falls with distance."""
+    rng = np.random.default_rng(seed)
+    sensors = rng.standard_normal((N_SENSORS, 3))
+    sensors = positions.mean(axis=0) + 0.06 * sensors / np.linalg.norm(sensors, axis=1)[:, None]
+    apart = sensors[:, None] - positions
+    field = apart / np.linalg.norm(apart, axis=2)[:, :, None] ** 3
+    field /= np.linalg.norm(field) / np.sqrt(field.size)
+    if n_orient == 1:
+        field = field[:, :, 2:]
+    return field.reshape(N_SENSORS, -1).astype(np.float32)
+
+
+def prepare(places, n_orient):
+    positions, grid, voxels = places
+    gain = smooth_gain(positions, n_orient)
+    columns = gain.reshape(N_SENSORS, len(positions), n_orient).transpose(1, 2, 0)
+    fields = (grid.scatter @ columns.reshape(len(positions), -1)).reshape(
+        *grid.shape, n_orient, N_SENSORS
+    )
+    return gain, make_pursuit(fields.astype(np.float32), grid.n_sources, voxels, SPACING)
+
+
+def patch(positions, center, extent):
+    if not extent:
+        return (np.arange(len(positions)) == center).astype(float)
+    return np.exp(-np.sum((positions - positions[center]) ** 2, axis=1) / (2 * extent**2))
+
+
+@pytest.mark.parametrize("n_orient", [1, 3])
+@pytest.mark.parametrize("extent", EXTENTS)
+def test_a_patch_without_noise_is_found(places, extent, n_orient):
+    """The first step explains all, and its map is strongest where the patch is."""
+    positions = places[0]  # in the order of their voxels
+    gain, pursuit = prepare(places, n_orient)
+    direction = np.array([1.0]) if n_orient == 1 else np.array([0.5, -0.7, 0.3])
+    for center in (100, 250, 333):
+        profile = patch(positions, center, extent)
+        moments = profile[:, None] * direction
+        maps, shares = pursuit.run((gain @ moments.ravel())[:, None].astype(np.float32))
+        assert shares[0] > 0.98
+        found = positions[maps[0, :, 0].argmax()]
+        assert np.linalg.norm(found - positions[center]) < 1.01 * SPACING + extent / 2
+        strength = np.linalg.norm(moments, axis=1).sum()
+        assert maps[0].sum() == pytest.approx(strength, rel=0.15)
+
+
+def test_shares_are_what_is_explained(places):
+    """Shares add up to the power of the data, less what is left."""
+    _, pursuit = prepare(places, 3)
+    data = np.random.default_rng(0).standard_normal((N_SENSORS, 5)).astype(np.float32)
+    maps, shares = pursuit.run(data)
+    assert maps.shape == (N_STEPS, len(places[0]), 5)
+    assert (shares > 0).all()
+    assert (shares.sum(axis=0) <= 1 + 1e-5).all()
+    assert (maps >= 0).all()
+
+
+def test_two_far_sources_are_found_in_two_steps(places):
+    positions = places[0]
+    gain, pursuit = prepare(places, 3)
+    moments = np.zeros((len(positions), 3))
+    first, second = 8, len(positions) - 9
+    moments[first, 0], moments[second, 2] = 1.0, 0.8
+    maps, shares = pursuit.run((gain @ moments.ravel())[:, None].astype(np.float32))
+    found = positions[maps[:2, :, 0].argmax(axis=1)]
+    for true in (first, second):
+        assert np.linalg.norm(found - positions[true], axis=1).min() < 2 * SPACING
+    assert shares[:2].sum() > 0.9
+
+
+def test_scale_of_the_data_is_the_scale_of_the_maps(places):
+    _, pursuit = prepare(places, 3)
+    data = np.random.default_rng(1).standard_normal((N_SENSORS, 2)).astype(np.float32)
+    maps, shares = pursuit.run(data)
+    larger, same = pursuit.run(100 * data)
+    np.testing.assert_allclose(same, shares, rtol=1e-4)
+    np.testing.assert_allclose(larger, 100 * maps, rtol=1e-2, atol=1e-3 * larger.max())
+
+
+def test_blur_is_a_convolution():
+    grid = np.zeros((7, 8, 9, 2), np.float32)
+    grid[3, 4, 5, 1] = 2
+    kernels = [np.exp(-(np.subtract.outer(np.arange(n), np.arange(n)) ** 2) / 8) for n in (7, 8, 9)]
+    apart = np.indices((7, 8, 9)) - np.array([3, 4, 5])[:, None, None, None]
+    expected = 2 * np.exp(-np.sum(apart**2, axis=0) / 8)
+    np.testing.assert_allclose(blur(grid, kernels)[..., 1], expected, rtol=1e-6)
+    assert not blur(grid, kernels)[..., 0].any()
