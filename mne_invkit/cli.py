@@ -96,7 +96,12 @@ def _demo(args) -> None:
     from mne_invkit.demo import describe_peak, run_demo
     from mne_invkit.solvers import find_solvers, get_solver
 
-    methods = args.method or list(find_solvers())
+    methods = args.method or []
+    for name, solver in find_solvers().items() if not methods else ():
+        if solver.missing:
+            print(f"{name} is left out: it needs {solver.missing} (pip install).")
+        else:
+            methods.append(name)
     for method in methods:
         get_solver(method)
     if args.output.is_file() or (args.output.exists() and not args.overwrite):
@@ -209,6 +214,7 @@ def _sys_info(args) -> None:
 
     print(f"mne-invkit {version('mne-invkit')}")
     for solver in find_solvers().values():
-        print(f"  solver {solver.name}: {solver.description}")
+        lack = f" (needs {solver.missing})" if solver.missing else ""
+        print(f"  solver {solver.name}: {solver.description}{lack}")
     print(f"  3-D rendering: {'yes' if can_render() else 'no'}")
     mne.sys_info(check_version=False)

@@ -29,7 +29,15 @@ from mne_invkit.arrays import Sensors, draw_coils, draw_electrodes, misplace
 from mne_invkit.heads import template_source_space
 from mne_invkit.montages import draw_montage
 
-__all__ = ["Head", "Population", "compute_gain", "draw_montage", "head_kind", "make_head"]
+__all__ = [
+    "Head",
+    "Population",
+    "compute_gain",
+    "draw_montage",
+    "head_forward",
+    "head_kind",
+    "make_head",
+]
 
 MEG_SHARE = 1 / 3
 """Share of heads in an MEG helmet, when not given."""
@@ -270,16 +278,59 @@ def compute_gain(
         )
         for name, number in _LAYERS.items()
     ]
-    up = np.tile([0.0, 0.0, 1.0], (len(positions), 1))
     bem = mne.make_bem_solution(surfaces, verbose="error")
-    src = mne.setup_volume_source_space(pos=dict(rr=positions, nn=up), verbose="error")
+    forward = _discrete_forward(sensors, positions, None, bem)
+    return forward["sol"]["data"].astype(np.float32)
+
+
+def _discrete_forward(sensors, positions, normals, model, on_inside="raise") -> mne.Forward:
+    """Forward solution of free sources at any positions, channels in the order of `sensors`."""
+    if normals is None:
+        normals = np.tile([0.0, 0.0, 1.0], (len(positions), 1))
+    src = mne.setup_volume_source_space(pos=dict(rr=positions, nn=normals), verbose="error")
     forward = mne.make_forward_solution(
-        sensors.to_info(), None, src, bem, mindist=0.0, verbose="error"
+        sensors.to_info(), None, src, model, mindist=0.0, on_inside=on_inside, verbose="error"
     )
     if forward["nsource"] != len(positions):
         raise RuntimeError("Some sources are not inside the inner skull.")
-    rows = {name: k for k, name in enumerate(forward["sol"]["row_names"])}  # MEG comes first
-    return forward["sol"]["data"][[rows[name] for name in sensors.names]].astype(np.float32)
+    names = sensors.names.tolist()  # of MNE, MEG comes first
+    return mne.pick_channels_forward(forward, names, ordered=True, copy=False, verbose="error")
+
+
+def head_forward(head: Head, *, data: bool = False) -> mne.Forward:
+    """Give a head to MNE, so that any solver can be run on it.
+
+    Parameters
+    ----------
+    head : Head
+        The head.
+    data : bool
+        Take the model that makes the data, and not the one for the inverse.
+
+    Returns
+    -------
+    forward : mne.Forward
+        Forward solution of discrete sources with free orientation, columns along x, y and z of
+        the head frame. The normals of a cortex are those of its source space; where there are
+        none, they point up. A head does not keep the directions of its coils, so all of them
+        point up, too.
+
+    Examples
+    --------
+    >>> from mne_invkit.population import head_forward, make_head
+    >>> head = make_head(0, sources="volume", meg=False)  # doctest: +SKIP
+    >>> head_forward(head)  # doctest: +SKIP
+    <Forward | MEG channels: 0 | EEG channels: 333 | Source space: Discrete with 4225 ...>
+    """
+    axes = np.tile(np.eye(3), (len(head.names), 1, 1))
+    sensors = Sensors(head.names, head.kinds, head.sensors, axes)
+    center = head.positions.mean(axis=0)
+    radius = 2 * np.linalg.norm(head.positions - center, axis=1).max()
+    sphere = mne.make_sphere_model(center, radius, verbose="error")  # holds all sources
+    forward = _discrete_forward(sensors, head.positions, head.normals, sphere, "ignore")
+    gain = np.asarray(head.data_gain if data else head.gain, float)
+    forward["sol"]["data"], forward["_orig_sol"] = gain, gain.copy()
+    return forward
 
 
 # %% Many heads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from mne.utils import warn
 
@@ -28,12 +29,21 @@ class Solver:
         One line for people.
     unit : str
         Unit of the estimate: ``"A m"``, or a name for values without one.
+    needs : tuple of str
+        Optional modules of which one must be installed; none are needed if empty.
     """
 
     name: str
     fit: Callable[..., InverseResult]
     description: str
     unit: str = "A m"
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """What to install before use; empty if the solver is ready."""
+        ready = not self.needs or any(find_spec(name) for name in self.needs)
+        return "" if ready else " or ".join(self.needs)
 
 
 def find_solvers() -> dict[str, Solver]:

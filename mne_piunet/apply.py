@@ -15,6 +15,7 @@ from mne_invkit.estimate import InverseResult, check_pick_ori, make_result, make
 from mne_invkit.problem import Instance, InverseProblem
 from mne_invkit.solvers import Solver
 from mne_piunet.prepared import BATCH, PIUNet, make_piunet
+from mne_piunet.weights import Weights
 
 
 @fill_doc
@@ -25,7 +26,7 @@ def fit_piunet(
     noise_cov: mne.Covariance | None = None,
     *,
     pick_ori: str | None = None,
-    model: str | Path = "default",
+    model: str | Path | Weights = "default",
     backend: str = "auto",
     batch_size: int | str = "auto",
     rank: dict | str | None = None,
@@ -44,7 +45,7 @@ def fit_piunet(
         Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like
+    model : str | path-like | Weights
         Name or file of a model, see :func:`mne_piunet.load_piunet`.
     backend : "auto" | "torch" | "onnxruntime"
         What runs the network.
@@ -91,7 +92,7 @@ def apply_piunet(
     noise_cov: mne.Covariance | None = None,
     *,
     pick_ori: str | None = None,
-    model: str | Path = "default",
+    model: str | Path | Weights = "default",
     backend: str = "auto",
     batch_size: int | str = "auto",
     rank: dict | str | None = None,
@@ -109,7 +110,7 @@ def apply_piunet(
         Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like
+    model : str | path-like | Weights
         Name or file of a model.
     backend : "auto" | "torch" | "onnxruntime"
         What runs the network.
@@ -156,7 +157,7 @@ def apply_piunet_epochs(
     *,
     return_generator: bool = False,
     pick_ori: str | None = None,
-    model: str | Path = "default",
+    model: str | Path | Weights = "default",
     backend: str = "auto",
     batch_size: int | str = "auto",
     rank: dict | str | None = None,
@@ -176,7 +177,7 @@ def apply_piunet_epochs(
         Return a generator, which keeps one estimate at a time in memory, and not a list.
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like
+    model : str | path-like | Weights
         Name or file of a model.
     backend : "auto" | "torch" | "onnxruntime"
         What runs the network.
@@ -223,7 +224,7 @@ def apply_piunet_raw(
     stop: int | None = None,
     buffer_size: int = 1000,
     pick_ori: str | None = None,
-    model: str | Path = "default",
+    model: str | Path | Weights = "default",
     backend: str = "auto",
     batch_size: int | str = "auto",
     rank: dict | str | None = None,
@@ -245,7 +246,7 @@ def apply_piunet_raw(
         Samples that are read and solved at a time; the result does not depend on it.
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like
+    model : str | path-like | Weights
         Name or file of a model.
     backend : "auto" | "torch" | "onnxruntime"
         What runs the network.
@@ -318,5 +319,6 @@ def _stc(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: s
 SOLVER = Solver(
     name="piunet",
     fit=fit_piunet,
-    description="Learned correction of pseudo-inverses and patches (3D-PIUNet)",
+    description="Learned correction of what physics finds (3D-PIUNet)",
+    needs=("torch", "onnxruntime"),
 )

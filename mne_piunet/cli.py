@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def add_commands(commands, common) -> None:
-    """Add ``train-piunet``.
+    """Add ``train-piunet`` and ``export-piunet``.
 
     Parameters
     ----------
@@ -25,6 +25,27 @@ def add_commands(commands, common) -> None:
     train.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
     train.add_argument("--jobs", type=int, default=2, help="processes that build heads")
     train.set_defaults(run=_train)
+
+    export = commands.add_parser(
+        "export-piunet", parents=[common], help="write the model that a training gave"
+    )
+    export.add_argument("folder", type=Path, help="folder of the run")
+    export.add_argument("output", type=Path, help="file to write (.safetensors)")
+    export.add_argument("--commit", default="", help="commit of the code, for the model card")
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    export.set_defaults(run=_export)
+
+
+def _export(args) -> None:
+    from mne_piunet.export import export
+
+    if args.output.suffix != ".safetensors":
+        raise ValueError(f"The output must end in .safetensors, got {args.output}.")
+    if args.output.exists() and not args.overwrite:
+        raise FileExistsError(f"{args.output} exists: pass --overwrite, or another name.")
+    folder, name = args.output.parent, args.output.stem
+    weights = export(args.folder, name, folder=folder, commit=args.commit)
+    print(f"Model: {weights.path} {weights.card['figures']}")
 
 
 def _train(args) -> None:

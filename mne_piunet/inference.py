@@ -14,16 +14,22 @@ Network = Callable[[np.ndarray], np.ndarray]
 """Inputs (batch, N_INPUTS, *grid) to moments (batch, 3, *grid), both float32."""
 
 
-def with_torch(weights: Weights) -> Network:
-    """Run the network by torch on the processor."""
+def torch_network(weights: Weights):
+    """Build the network of a model, in torch, ready to be used."""
     import torch
 
     from mne_piunet.network import PatchUNet
 
-    card = weights.card["network"]
-    network = PatchUNet(**card)
+    network = PatchUNet(**weights.card["network"])
     network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
-    network = network.eval().to(memory_format=torch.channels_last_3d)
+    return network.eval().to(memory_format=torch.channels_last_3d)
+
+
+def with_torch(weights: Weights) -> Network:
+    """Run the network by torch on the processor."""
+    import torch
+
+    network = torch_network(weights)
 
     def run(inputs):
         with torch.inference_mode():

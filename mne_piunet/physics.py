@@ -17,7 +17,8 @@ PURSUIT = N_MOMENTS + N_STEPS
 MASK = PURSUIT + N_STEPS + 3
 """Channel that is 1 where there are sources."""
 N_INPUTS = MASK + 3
-"""All channels: moments, patches, all of them, their shares, loudness, and of the gain."""
+"""All channels: moments, patches, all of them, loudness of what each leaves and of the data,
+and of the gain."""
 FLOOR = 1e-4
 """Strength, relative to the largest, that counts as none in the channels of patches."""
 
@@ -78,15 +79,14 @@ class Physics:
         moments /= np.maximum(largest, np.finfo(np.float32).tiny)
         moments = moments.transpose(3, 2, 1, 0).reshape(n_times, N_MOMENTS, -1)
         out[:, :N_MOMENTS, self.voxels] = moments
-        maps, shares = self.pursuit.run(data)
+        maps, left = self.pursuit.run(data)
         maps = np.concatenate([maps, maps.sum(axis=0, keepdims=True)])
         maps /= np.maximum(maps.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         maps = 1 - np.log10(maps + FLOOR) / np.log10(FLOOR)
         out[:, N_MOMENTS : PURSUIT + 1, self.voxels] = maps.transpose(2, 0, 1)
-        out[:, PURSUIT + 1 : MASK - 2] = shares.T[:, :, None] * self.static[1]
-        power = np.mean(data**2, axis=0) / noise_power
+        power = np.concatenate([left, np.mean(data**2, axis=0, keepdims=True)]) / noise_power
         loudness = 10 * np.log10(np.maximum(power, 1e-3)) / _LOUD
-        out[:, MASK - 2] = loudness[:, None] * self.static[1]
+        out[:, PURSUIT + 1 : MASK - 1] = loudness.T[:, :, None] * self.static[1]
         out[:, MASK - 1 :] = self.static
         return out.reshape(n_times, N_INPUTS, *self.grid.shape)
 

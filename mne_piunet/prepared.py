@@ -65,7 +65,7 @@ class PIUNet:
         network = load_network(self.weights, self.backend)
         gain, grid = self.problem.gain.astype(np.float32), self.physics.grid
         data = np.asarray(data, np.float32)
-        axes = _axes(self.problem)
+        axes = source_axes(self.problem)
         sources = np.zeros((gain.shape[1], data.shape[1]), np.float32)
         power = np.sum(data**2, axis=0)
         loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
@@ -100,9 +100,15 @@ class PIUNet:
             )
 
 
-def _axes(problem: InverseProblem) -> np.ndarray:
+def source_axes(problem: InverseProblem) -> np.ndarray:
     """Directions of the components in the head frame, shape (n_locations, n_orient, 3)."""
     return problem.forward["source_nn"].reshape(-1, problem.n_orient, 3).astype(np.float32)
+
+
+def free_gain(problem: InverseProblem) -> np.ndarray:
+    """Gain of moments along x, y and z of the head frame, shape (n_rank, n_locations * 3)."""
+    gain = problem.gain.reshape(len(problem.gain), -1, problem.n_orient)
+    return np.einsum("mno,noi->mni", gain, source_axes(problem)).reshape(len(gain), -1)
 
 
 @fill_doc
@@ -112,7 +118,7 @@ def make_piunet(
     forward: mne.Forward,
     noise_cov: mne.Covariance | None = None,
     *,
-    model: str | Path = "default",
+    model: str | Path | Weights = "default",
     backend: str = "auto",
     rank: dict | str | None = None,
     verbose=None,
@@ -127,7 +133,7 @@ def make_piunet(
         Forward solution of any source space; sources are free unless it is fixed.
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
-    model : str | path-like
+    model : str | path-like | Weights
         Name or file of a model, see :func:`mne_piunet.load_piunet`.
     backend : "auto" | "torch" | "onnxruntime"
         What runs the network.
@@ -147,12 +153,11 @@ def make_piunet(
     n_sensors = len(problem.gain)
     positions = problem.forward["source_rr"]
     _check_domain(n_sensors, positions)
-    axes = _axes(problem)
     if problem.n_orient == 3:
-        gain = np.einsum("mno,noi->mni", problem.gain.reshape(n_sensors, -1, 3), axes)
-        physics = make_physics(gain.reshape(n_sensors, -1), positions, multiple=weights.multiple)
+        physics = make_physics(free_gain(problem), positions, multiple=weights.multiple)
     else:
-        physics = make_physics(problem.gain, positions, axes[:, 0], multiple=weights.multiple)
+        normals = source_axes(problem)[:, 0]
+        physics = make_physics(problem.gain, positions, normals, multiple=weights.multiple)
     logger.info("Prepared %s voxels of 7 mm for %s", len(physics.voxels), weights.name)
     return PIUNet(problem, physics, weights, backend)
 

@@ -64,8 +64,9 @@ class Pursuit:
         maps : ndarray, shape (N_STEPS, n_voxels, n_times)
             Strength in each voxel of the patch that a step finds: the mean over all patches,
             weighted by their likelihood, scaled to the strength of the best one.
-        shares : ndarray, shape (N_STEPS, n_times)
-            Part of the data's power that each explains.
+        left : ndarray, shape (N_STEPS, n_times)
+            Mean power, over the combinations of sensors that see sources, that is left after
+            each step: 1 for unit noise and nothing else.
 
         Notes
         -----
@@ -73,18 +74,17 @@ class Pursuit:
         """
         n_extents, n_voxels, n_orient, n_seen = self.rows.shape
         rest = self.basis @ data
-        whole = np.maximum(np.sum(rest**2, axis=0), _TINY)
         n_times = rest.shape[1]
         every = np.arange(n_times)
-        maps, shares = [], []
+        maps, powers = [], []
         for _ in range(N_STEPS):
             power = np.maximum(np.sum(rest**2, axis=0), _TINY)
             product = self.rows.reshape(-1, n_seen) @ rest
             product = product.reshape(n_extents * n_voxels, n_orient, n_times)
             explained = np.sum(product**2, axis=1)
-            left = np.maximum(1 - explained / power, _LEAST)
-            best = left.argmin(axis=0)
-            likely = (left[best, every] / left) ** _SHARPNESS
+            share = np.maximum(1 - explained / power, _LEAST)
+            best = share.argmin(axis=0)
+            likely = (share[best, every] / share) ** _SHARPNESS
             likely = likely.reshape(n_extents, n_voxels, n_times) / self.sizes[:, :, None]
             found = product[best, :, every]
             roots = self.roots.reshape(-1, n_orient, n_orient)[best]
@@ -92,10 +92,10 @@ class Pursuit:
             strength = np.linalg.norm(moment, axis=1) * self.sizes.reshape(-1)[best]
             patch = self._spread(likely)
             maps.append(patch * (strength / np.maximum(patch.sum(axis=0), _TINY)))
-            shares.append(explained[best, every] / whole)
             fields = self.rows.reshape(-1, n_orient, n_seen)[best]
             rest = rest - np.einsum("tos,to->st", fields, found)
-        return np.stack(maps), np.stack(shares)
+            powers.append(np.mean(rest**2, axis=0))
+        return np.stack(maps), np.stack(powers)
 
     def _spread(self, likely: np.ndarray) -> np.ndarray:
         """Sum of the patches around all voxels, shape (n_voxels, n_times)."""

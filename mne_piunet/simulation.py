@@ -10,13 +10,14 @@ from mne_invkit.population import Head, draw_montage
 from mne_piunet.physics import Physics, make_physics
 
 MAX_SOURCES = 20
-_SINGLE, _FOCAL, _NORMAL = 0.4, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
+_SINGLE, _FOCAL, _NORMAL = 0.5, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
 _FIXED = 0.4  # of the cortical cases know only the component along the normals
 _EXTENT = (0.005, 0.04)  # m, standard deviation of a patch
 _SNR = (-5.0, 30.0)  # dB
 _BRAIN = 0.6  # largest share of the noise that is background activity
+_KNOWN = 0.7  # of the cases know the covariance of all noise, the others of the sensors'
 _SPREAD = 0.3  # of log standard deviations of sensor noise
-_MISJUDGED = 3.0  # dB, by which the noise's power is misjudged
+_MISJUDGED = 1.5  # dB, by which the noise's power is misjudged
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +156,8 @@ def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Cas
         std[mine] *= np.exp(rng.normal(0, _SPREAD))
     std *= np.exp(rng.normal(0, _SPREAD, len(rows)))
     sensor = basis @ np.diag(std**2) @ basis.T
-    brain = basis @ data_gain.astype(np.float64)
-    brain = brain @ brain.T
-    share = rng.uniform(0, _BRAIN)
-    brain *= np.trace(sensor) / np.trace(brain)
-    noise = (1 - share) * sensor + share * brain
-    known = noise if rng.random() < 0.5 else sensor
+    noise = background(sensor, basis @ data_gain, rng)
+    known = noise if rng.random() < _KNOWN else sensor
     whitener = np.linalg.inv(np.linalg.cholesky(known)) @ basis
     noise = whitener @ basis.T @ noise @ basis @ whitener.T
     fixed = head.normals is not None and rng.random() < _FIXED
@@ -176,6 +173,29 @@ def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Cas
         normals=normals,
         fixed=fixed,
     )
+
+
+def background(sensor: np.ndarray, gain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise of which a random share is activity of all sources, independent and alike.
+
+    Parameters
+    ----------
+    sensor : ndarray, shape (n_rank, n_rank)
+        Covariance of the noise of the sensors.
+    gain : ndarray, shape (n_rank, n_components)
+        Gain of the sources.
+    rng : numpy.random.Generator
+        The generator.
+
+    Returns
+    -------
+    noise : ndarray, shape (n_rank, n_rank)
+        Covariance of the same trace.
+    """
+    gain = gain.astype(np.float64)
+    brain = gain @ gain.T
+    share = rng.uniform(0, _BRAIN)
+    return (1 - share) * sensor + share * np.trace(sensor) / np.trace(brain) * brain
 
 
 def reference_basis(kinds: np.ndarray) -> np.ndarray:

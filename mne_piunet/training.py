@@ -22,11 +22,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mne_invkit.population import Population
+from mne_piunet.curves import plot_curves
+from mne_piunet.inference import torch_network
 from mne_piunet.losses import losses
 from mne_piunet.network import PatchUNet
 from mne_piunet.physics import MASK, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
+from mne_piunet.weights import load_piunet
 
 HELD_OUT = 10_000
 """Seeds from here on are never trained on."""
@@ -59,6 +62,8 @@ class Recipe:
         Decay of the running average of the weights, which is what is kept.
     seed : int
         Seed of the weights and of all examples.
+    start : str
+        Name or file of the model to start from; random weights if empty.
     """
 
     n_heads: int = 64
@@ -78,6 +83,7 @@ class Recipe:
     moment: float = 0.1
     ema: float = 0.999
     seed: int = 0
+    start: str = ""
 
     def as_dict(self) -> dict:
         """Return the fields, for a file."""
@@ -193,8 +199,11 @@ def train(
     _keep_recipe(recipe, folder / "recipe.json")
     fabric = fabric or Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     torch.manual_seed(recipe.seed)
-    network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
-    network = network.to(memory_format=torch.channels_last_3d)
+    if recipe.start:
+        network = torch_network(load_piunet(recipe.start))
+    else:
+        network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
+    network = network.train().to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -209,7 +218,6 @@ def train(
     validation = held_out and Validation(held_out, multiple=network.multiple)
     log = _Log(folder / "log.csv", ["step", "seconds", "loss"], state["step"])
     scores = _Log(folder / "scores.csv", ["step", "seconds", *LINES], state["step"])
-    weights = {"direction": recipe.direction, "moment": recipe.moment}
     recent = deque(maxlen=50)
     start = saved = time.monotonic()
     before = state["seconds"]
@@ -219,9 +227,10 @@ def train(
         fabric.save(folder / "checkpoint.tmp", state)
         os.replace(folder / "checkpoint.tmp", checkpoint)
         if validation:
-            found = validation.score(partial(_run, average.module))
+            found = validation.score(partial(run_network, average.module))
             scores.add(state["step"], round(state["seconds"]), *found.values())
             logger.info("Step %d: %s", state["step"], found)
+            plot_curves(folder).savefig(folder / "curves.png", dpi=100)
 
     with (
         ThreadPoolExecutor(1) as ahead,
@@ -236,8 +245,7 @@ def train(
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)
             output = model(inputs.contiguous(memory_format=torch.channels_last_3d))
             generator = torch.Generator().manual_seed(recipe.seed + step)
-            terms = losses(output, targets, inputs[:, MASK : MASK + 1], generator)
-            loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
+            loss = total_loss(output, targets, inputs, recipe, generator)
             optimizer.zero_grad()
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=1.0)
@@ -262,6 +270,15 @@ def train(
     return checkpoint
 
 
+def total_loss(
+    output: Tensor, targets: Tensor, inputs: Tensor, recipe: Recipe, generator: torch.Generator
+) -> Tensor:
+    """Weighted sum of the terms of :func:`mne_piunet.losses.losses`."""
+    terms = losses(output, targets, inputs[:, MASK : MASK + 1], generator)
+    weights = {"direction": recipe.direction, "moment": recipe.moment}
+    return sum(weights.get(name, 1.0) * term for name, term in terms.items())
+
+
 def _schedule(step: int, recipe: Recipe) -> float:
     """Factor of the learning rate."""
     left = (recipe.n_steps - step) / (recipe.cooldown * recipe.n_steps)
@@ -280,7 +297,7 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
 
 
 @torch.inference_mode()
-def _run(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
+def run_network(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
     """Apply a network to arrays."""
     batch = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last_3d)
     return network(batch).numpy()

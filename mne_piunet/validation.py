@@ -41,27 +41,34 @@ class Validation:
                 self._examples[line].append((inputs, case.targets(moments)))
 
     def score(self, network: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-        """Mean normalized earth mover's distance of each line.
+        """Mean normalized earth mover's distance of each line, see :func:`score_examples`."""
+        return score_examples(network, self._examples)
 
-        Parameters
-        ----------
-        network : callable
-            From inputs to moments and strengths, both arrays.
 
-        Returns
-        -------
-        scores : dict of float
-            By line; 0 is perfect, 1 as good as equal strength everywhere.
-        """
-        scores = {}
-        for line, examples in self._examples.items():
-            values = []
-            for inputs, targets in examples:
-                mask = inputs[0, MASK] > 0
-                for output, target in zip(network(inputs), targets, strict=True):
-                    values.append(blocked_emd(target[3], output[3], mask))
-            scores[line] = float(np.mean(values))
-        return scores
+def score_examples(network: Callable[[np.ndarray], np.ndarray], examples: dict) -> dict[str, float]:
+    """Mean normalized earth mover's distance of each line.
+
+    Parameters
+    ----------
+    network : callable
+        From inputs to moments and strengths, both arrays.
+    examples : dict of list
+        For each line pairs of inputs and targets.
+
+    Returns
+    -------
+    scores : dict of float
+        By line; 0 is perfect, 1 as good as equal strength everywhere.
+    """
+    scores = {}
+    for line, pairs in examples.items():
+        values = []
+        for inputs, targets in pairs:
+            mask = inputs[0, MASK] > 0
+            for output, target in zip(network(inputs), targets, strict=True):
+                values.append(blocked_emd(target[3], output[3], mask))
+        scores[line] = float(np.mean(values))
+    return scores
 
 
 def blocked_emd(target: np.ndarray, output: np.ndarray, mask: np.ndarray) -> float:

@@ -66,12 +66,12 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in ASSETS.glob("*.safetensors"))
 
 
-def load_piunet(model: str | Path = "default") -> Weights:
+def load_piunet(model: str | Path | Weights = "default") -> Weights:
     """Find a model and check it against its card.
 
     Parameters
     ----------
-    model : str | pathlib.Path
+    model : str | pathlib.Path | Weights
         Name of a model that comes with the package, or a ``.safetensors`` file of your own with
         its card (``.json``) beside it. Nothing is unpickled.
 
@@ -84,8 +84,10 @@ def load_piunet(model: str | Path = "default") -> Weights:
     --------
     >>> from mne_piunet import load_piunet
     >>> load_piunet("my.safetensors").card["network"]  # doctest: +SKIP
-    {'n_inputs': 13, 'widths': [32, 64, 96], 'n_blocks': 2, 'patch': 2}
+    {'widths': [32, 96], 'n_blocks': [1, 4], 'patch': 2}
     """
+    if isinstance(model, Weights):
+        return model
     path = Path(model)
     if path.suffix != ".safetensors":
         path = ASSETS / f"{model}.safetensors"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mne_invkit import anatomy, arrays, montages, population
-from mne_invkit.population import Head, Population, draw_montage, make_head
+from mne_invkit.population import Head, Population, draw_montage, head_forward, make_head
 from mne_invkit.shells import icosphere, template_shells
 
 SEEDS = {("volume", False): 0, ("cortex", False): 1, ("volume", True): 2, ("cortex", True): 5}
@@ -155,6 +155,46 @@ def test_nearest_electrodes_see_a_source_best(heads):
     best = distance[np.arange(len(distance)), norms.argmax(axis=0)]
     assert shallow.sum() > 10
     assert np.median((best - distance.min(axis=1))[shallow]) < 0.015
+
+
+# %% Forward solutions
+
+
+def test_forward_of_a_head(meeg_head):
+    """Gains, channels and sources survive, in whatever order the channels come."""
+    rows = np.random.default_rng(0).permutation(len(meeg_head.names))[:150]
+    head = meeg_head.pick(rows)
+    forward = head_forward(head)
+    np.testing.assert_array_equal(forward["sol"]["data"], head.gain)
+    np.testing.assert_array_equal(head_forward(head, data=True)["sol"]["data"], head.data_gain)
+    info = forward["info"]
+    assert info["ch_names"] == forward["sol"]["row_names"] == head.names.tolist()
+    assert info.get_channel_types() == head.kinds.tolist()
+    np.testing.assert_allclose([ch["loc"][:3] for ch in info["chs"]], head.sensors, atol=1e-7)
+    np.testing.assert_allclose(forward["source_rr"], head.positions, atol=1e-7)
+
+    fixed = mne.convert_forward_solution(
+        forward, surf_ori=True, force_fixed=True, use_cps=False, verbose=False
+    )
+    normals = head.normals[:, :, None]
+    along = (head.gain.reshape(len(rows), -1, 1, 3) @ normals)[:, :, 0, 0]
+    np.testing.assert_allclose(fixed["sol"]["data"], along, atol=1e-5 * np.abs(along).max())
+
+
+def test_mne_solves_on_the_forward_of_a_head(eeg_head):
+    """Noise-free fields of single sources, whose places eLORETA finds."""
+    head = eeg_head.pick(montages.farthest_points(eeg_head.sensors, 64, 0))
+    forward, which = head_forward(head), np.array([100, 900, 1700])
+    info = arrays.Sensors(head.names, head.kinds, head.sensors, np.zeros((64, 3, 3))).to_info()
+    evoked = mne.EvokedArray(1e-8 * head.gain[:, 3 * which], info, nave=1, verbose=False)
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    noise_cov = mne.make_ad_hoc_cov(info, std=dict(eeg=1e-8), verbose=False)
+    inverse = mne.minimum_norm.make_inverse_operator(
+        evoked.info, forward, noise_cov, loose=1.0, depth=None, verbose=False
+    )
+    stc = mne.minimum_norm.apply_inverse(evoked, inverse, 1e-4, "eLORETA", verbose=False)
+    found = head.positions[stc.data.argmax(axis=0)]
+    assert np.linalg.norm(found - head.positions[which], axis=1).max() < 0.01
 
 
 # %% Seeds

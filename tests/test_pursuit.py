@@ -56,23 +56,24 @@ def test_a_patch_without_noise_is_found(places, extent, n_orient):
     for center in (100, 250, 333):
         profile = patch(positions, center, extent)
         moments = profile[:, None] * direction
-        maps, shares = pursuit.run((gain @ moments.ravel())[:, None].astype(np.float32))
-        assert shares[0] > 0.98
+        data = (gain @ moments.ravel())[:, None].astype(np.float32)
+        maps, left = pursuit.run(data)
+        assert left[0] < 0.02 * np.mean((pursuit.basis @ data) ** 2)
         found = positions[maps[0, :, 0].argmax()]
         assert np.linalg.norm(found - positions[center]) < 1.01 * SPACING + extent / 2
         strength = np.linalg.norm(moments, axis=1).sum()
         assert maps[0].sum() == pytest.approx(strength, rel=0.15)
 
 
-def test_shares_are_what_is_explained(places):
-    """Shares add up to the power of the data, less what is left."""
+def test_each_step_leaves_less(places):
     _, pursuit = prepare(places, 3)
     data = np.random.default_rng(0).standard_normal((N_SENSORS, 5)).astype(np.float32)
-    maps, shares = pursuit.run(data)
+    maps, left = pursuit.run(data)
     assert maps.shape == (N_STEPS, len(places[0]), 5)
-    assert (shares > 0).all()
-    assert (shares.sum(axis=0) <= 1 + 1e-5).all()
     assert (maps >= 0).all()
+    whole = np.mean((pursuit.basis @ data) ** 2, axis=0)
+    assert (np.diff([whole, *left], axis=0) < 0).all()
+    assert (left > 0).all()
 
 
 def test_two_far_sources_are_found_in_two_steps(places):
@@ -81,19 +82,20 @@ def test_two_far_sources_are_found_in_two_steps(places):
     moments = np.zeros((len(positions), 3))
     first, second = 8, len(positions) - 9
     moments[first, 0], moments[second, 2] = 1.0, 0.8
-    maps, shares = pursuit.run((gain @ moments.ravel())[:, None].astype(np.float32))
+    data = (gain @ moments.ravel())[:, None].astype(np.float32)
+    maps, left = pursuit.run(data)
     found = positions[maps[:2, :, 0].argmax(axis=1)]
     for true in (first, second):
         assert np.linalg.norm(found - positions[true], axis=1).min() < 2 * SPACING
-    assert shares[:2].sum() > 0.9
+    assert left[1] < 0.1 * np.mean((pursuit.basis @ data) ** 2)
 
 
 def test_scale_of_the_data_is_the_scale_of_the_maps(places):
     _, pursuit = prepare(places, 3)
     data = np.random.default_rng(1).standard_normal((N_SENSORS, 2)).astype(np.float32)
-    maps, shares = pursuit.run(data)
-    larger, same = pursuit.run(100 * data)
-    np.testing.assert_allclose(same, shares, rtol=1e-4)
+    maps, left = pursuit.run(data)
+    larger, more = pursuit.run(100 * data)
+    np.testing.assert_allclose(more, 1e4 * left, rtol=1e-3)
     np.testing.assert_allclose(larger, 100 * maps, rtol=1e-2, atol=1e-3 * larger.max())
 
 

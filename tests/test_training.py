@@ -150,6 +150,21 @@ def test_command_trains_and_resumes(heads, tmp_path, monkeypatch, capsys):
     assert "checkpoint.ckpt" in capsys.readouterr().out
     rows = (tmp_path / "run" / "scores.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "1", "8"]
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    output = str(tmp_path / "model.safetensors")
+    assert main(["export-piunet", str(tmp_path / "run"), output]) == 0
+    assert "20 dB" in capsys.readouterr().out
+    assert main(["export-piunet", str(tmp_path / "run"), output]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    further = tmp_path / "further.json"
+    further.write_text(json.dumps(RECIPE.as_dict() | {"start": output, "n_steps": 1}))
+    assert main([*arguments[:1], str(tmp_path / "more"), "--recipe", str(further), "--jobs", "1",
+                 "--held-out", "1"]) == 0  # fmt: skip
+    first = weights(tmp_path / "run" / "checkpoint.ckpt")["average"]
+    second = weights(tmp_path / "more" / "checkpoint.ckpt")["average"]
+    for name in set(first) - {"n_averaged"}:
+        assert (first[name] - second[name]).abs().max() < 0.01, name
 
 
 def test_validation_knows_perfect_from_nothing(heads):
@@ -170,8 +185,9 @@ def test_export_loads_and_both_backends_agree(heads, tmp_path):
     from mne_piunet.weights import load_piunet
 
     train(RECIPE, heads, tmp_path / "run", verbose=False)
-    model = export(tmp_path / "run", "small", folder=tmp_path, about={"domain": "a test"})
-    assert model.card["domain"] == "a test"
+    model = export(tmp_path / "run", "small", folder=tmp_path, commit="abc")
+    assert model.card["commit"] == "abc"
+    assert model.card["figures"] == {}  # no heads to validate on
     assert model.card["recipe"]["n_heads"] == 2
     assert model.multiple == 4
     inputs = Validation(heads[:1], 3, multiple=4)._examples["1 source, 5 dB"][0][0]
