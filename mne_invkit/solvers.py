@@ -58,7 +58,7 @@ def find_solvers() -> dict[str, Solver]:
     --------
     >>> from mne_invkit.solvers import find_solvers
     >>> sorted(find_solvers())
-    ['eloreta', 'kronbayes']
+    ['eloreta', 'kronbayes', 'piunet']
     """
     solvers = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):

@@ -11,7 +11,7 @@ EXTENTS = (0.0, 0.013, 0.03)
 N_STEPS = 3
 """Patches that are found one after the other."""
 
-_SHARPNESS = 16  # exponent of the likelihood; below half the number of sensors, for wrong gains
+_SQUARINGS = 4  # of the likelihood: exponent 16, below half the sensors since gains are wrong
 _LEAST = 1e-3  # share of the power that is left, at least
 _RIDGE = 0.01  # of the largest eigenvalue of a patch: directions that sensors hardly see
 _SEEN = 1e-4  # share of the gain's power that is left out with the weakest combinations of sensors
@@ -76,35 +76,45 @@ class Pursuit:
         rest = self.basis @ data
         n_times = rest.shape[1]
         every = np.arange(n_times)
-        maps, powers = [], []
+        found, powers = [], []
         for _ in range(N_STEPS):
             power = np.maximum(np.sum(rest**2, axis=0), _TINY)
             product = self.rows.reshape(-1, n_seen) @ rest
             product = product.reshape(n_extents * n_voxels, n_orient, n_times)
-            explained = np.sum(product**2, axis=1)
+            explained = np.einsum("not,not->nt", product, product)
             share = np.maximum(1 - explained / power, _LEAST)
             best = share.argmin(axis=0)
-            likely = (share[best, every] / share) ** _SHARPNESS
-            likely = likely.reshape(n_extents, n_voxels, n_times) / self.sizes[:, :, None]
-            found = product[best, :, every]
-            roots = self.roots.reshape(-1, n_orient, n_orient)[best]
-            moment = np.einsum("toi,ti->to", roots, found)
+            likely = share[best, every] / share
+            for _ in range(_SQUARINGS):
+                likely *= likely
+            moment = np.einsum(
+                "tij,tj->ti",
+                self.roots.reshape(-1, n_orient, n_orient)[best],
+                product[best, :, every],
+            )
             strength = np.linalg.norm(moment, axis=1) * self.sizes.reshape(-1)[best]
-            patch = self._spread(likely)
-            maps.append(patch * (strength / np.maximum(patch.sum(axis=0), _TINY)))
+            found.append(likely * (strength / likely.sum(axis=0)))
             fields = self.rows.reshape(-1, n_orient, n_seen)[best]
-            rest = rest - np.einsum("tos,to->st", fields, found)
+            rest = rest - np.einsum("tos,to->st", fields, product[best, :, every])
             powers.append(np.mean(rest**2, axis=0))
-        return np.stack(maps), np.stack(powers)
+        found = np.stack(found, axis=1).reshape(n_extents, n_voxels, N_STEPS * n_times)
+        maps = self._spread(found).reshape(n_voxels, N_STEPS, n_times)
+        return maps.transpose(1, 0, 2), np.stack(powers)
 
-    def _spread(self, likely: np.ndarray) -> np.ndarray:
-        """Sum of the patches around all voxels, shape (n_voxels, n_times)."""
-        total = likely[0].copy()
-        for kernels, weights in zip(self.kernels, likely[1:], strict=True):
-            grid = np.zeros((int(np.prod(self.shape)), weights.shape[1]), np.float32)
-            grid[self.voxels] = weights
-            grid = blur(grid.reshape(*self.shape, -1), kernels)
-            total += grid.reshape(-1, weights.shape[1])[self.voxels] * self.n_sources[:, None]
+    def _spread(self, strengths: np.ndarray) -> np.ndarray:
+        """Strength in each voxel, shape (n_voxels, n_maps), of patches around all voxels.
+
+        Parameters
+        ----------
+        strengths : ndarray, shape (n_extents, n_voxels, n_maps)
+            Of whole patches.
+        """
+        total = strengths[0]
+        for kernels, sizes, whole in zip(self.kernels, self.sizes[1:], strengths[1:], strict=True):
+            grid = np.zeros((whole.shape[1], int(np.prod(self.shape))), np.float32)
+            grid[:, self.voxels] = (whole / sizes[:, None]).T
+            grid = blur(grid.reshape(-1, *self.shape), kernels).reshape(len(grid), -1)
+            total = total + (grid[:, self.voxels] * self.n_sources).T
         return total
 
 
@@ -135,7 +145,9 @@ def make_pursuit(
     seen = np.cumsum(values) > _SEEN * values.sum()
     basis = np.ascontiguousarray(vectors[:, seen].T, np.float32)
     fields = fields @ basis.T
-    held = n_sources.reshape(*shape, 1).astype(np.float32)
+    n_orient, n_seen = fields.shape[3:]
+    fields = np.ascontiguousarray(np.moveaxis(fields.reshape(*shape, -1), -1, 0))
+    held = n_sources.reshape(1, *shape).astype(np.float32)
     rows, roots, sizes, kernels = [], [], [], []
     for extent in EXTENTS:
         patch, size = fields, np.ones_like(held)
@@ -143,8 +155,9 @@ def make_pursuit(
             kernels.append(tuple(_profile(n, extent / spacing) for n in shape))
             patch, size = blur(fields, kernels[-1]), blur(held, kernels[-1])
         else:
-            patch = fields / np.maximum(held[..., None], _TINY)
-        row, root = _whitened(patch.reshape(-1, *patch.shape[3:])[voxels])
+            patch = fields / np.maximum(held, _TINY)
+        patch = patch.reshape(n_orient, n_seen, -1)[:, :, voxels]
+        row, root = _whitened(np.ascontiguousarray(patch.transpose(2, 0, 1)))
         rows.append(row)
         roots.append(root)
         sizes.append(size.ravel()[voxels])
@@ -154,11 +167,25 @@ def make_pursuit(
     )  # fmt: skip
 
 
-def blur(grid: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Convolve the first three axes with a symmetric profile each."""
-    for axis, kernel in enumerate(kernels):
-        grid = np.moveaxis(np.tensordot(kernel, grid, (1, axis)), 0, axis)
-    return grid
+def blur(grids: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Convolve the last three axes with a symmetric profile each.
+
+    Parameters
+    ----------
+    grids : ndarray, shape (n_grids, nx, ny, nz)
+        Any number of grids.
+    kernels : tuple of ndarray, shapes (nx, nx), (ny, ny), (nz, nz)
+        Profiles around each place.
+
+    Returns
+    -------
+    grids : ndarray, shape (n_grids, nx, ny, nz)
+        The blurred grids.
+    """
+    kx, ky, kz = kernels
+    nx, ny, nz = grids.shape[1:]
+    grids = ky @ (grids.reshape(-1, nz) @ kz).reshape(-1, ny, nz)
+    return (kx @ grids.reshape(-1, nx, ny * nz)).reshape(-1, nx, ny, nz)
 
 
 def _profile(n: int, extent: float) -> np.ndarray:

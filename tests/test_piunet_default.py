@@ -1,0 +1,81 @@
+"""The model that comes with the package, on whichever backend is installed."""
+
+from importlib.util import find_spec
+
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit.baselines import fit_eloreta
+from mne_invkit.heads import template_forward
+from mne_piunet import apply_piunet, list_models, load_piunet, make_piunet
+from mne_piunet.inference import BACKENDS, load_network
+from mne_piunet.weights import ASSETS
+
+INSTALLED = [name for name in BACKENDS if find_spec(name)]
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="neither torch nor onnxruntime is installed")
+
+
+def test_card_tells_where_the_model_comes_from():
+    card = load_piunet().card
+    assert {"domain", "commit", "recipe", "steps", "hours", "figures", "network"} <= set(card)
+    assert set(card["sha256"]) == {".safetensors", ".onnx"}
+    assert card["figures"]["1 source, 20 dB"] < 0.4
+    assert list_models() == ["default"]
+    assert sum(path.stat().st_size for path in ASSETS.iterdir()) < 15e6
+
+
+def test_backends_agree():
+    if len(INSTALLED) < 2:
+        pytest.skip("only one backend is installed")
+    weights = load_piunet()
+    inputs = np.random.default_rng(0).random((2, 21, 8, 12, 8), np.float32)
+    inputs[:, 18] = inputs[:, 18] > 0.3
+    one, other = (load_network(weights, name)(inputs) for name in INSTALLED)
+    np.testing.assert_allclose(other, one, atol=1e-4 * np.abs(one).max())
+
+
+# %% Accuracy
+
+
+@pytest.fixture(scope="module")
+def columns(eeg_info):
+    """Forward columns of the cortex with noise at 20 dB, from a head of another conductivity."""
+    forward, other = (
+        template_forward(eeg_info, spacing="ico4", conductivity=(0.3, skull, 0.3), verbose=False)
+        for skull in (0.006, 0.01)
+    )
+    rng = np.random.default_rng(0)
+    true = rng.choice(forward["nsource"], 40, replace=False)
+    moments = rng.standard_normal((40, 3))
+    fields = np.einsum("mno,no->mn", other["sol"]["data"].reshape(32, -1, 3)[:, true], moments)
+    fields *= 10e-6 / fields.std(axis=0)
+    fields += 1e-6 * rng.standard_normal(fields.shape)
+    evoked = mne.EvokedArray(fields, eeg_info, verbose=False)
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    noise_cov = mne.Covariance(np.full(32, 1e-12), eeg_info.ch_names, [], [], 0)
+    return evoked, forward, noise_cov, forward["source_rr"][true]
+
+
+def test_single_sources_are_nearer_and_sharper_than_those_of_eloreta(columns):
+    evoked, forward, noise_cov, places = columns
+    errors, spreads = [], []
+    for stc in (
+        apply_piunet(evoked, forward, noise_cov),
+        fit_eloreta(evoked, forward, noise_cov, loose=1.0).stc,
+    ):
+        apart = np.linalg.norm(forward["source_rr"][:, None] - places, axis=2)
+        errors.append(np.median(apart[stc.data.argmax(axis=0), np.arange(40)]))
+        spreads.append(np.median(np.sum(stc.data * apart, axis=0) / stc.data.sum(axis=0)))
+    assert errors[0] <= errors[1] + 1e-9
+    assert spreads[0] < 0.5 * spreads[1]
+
+
+def test_amplitudes_fit_the_data(columns):
+    """The field of the estimate has the size of the data's part that it explains."""
+    evoked, forward, noise_cov, _ = columns
+    operator = make_piunet(evoked.info, forward, noise_cov)
+    data = operator.problem.with_data(evoked).data[0]
+    field = operator.problem.gain @ operator.estimate(data)
+    explained = 1 - np.sum((data - field) ** 2, axis=0) / np.sum(data**2, axis=0)
+    assert np.median(explained) > 0.6
