@@ -30,20 +30,21 @@ def demo(tmp_path_factory):
 def test_demo_finds_the_hand_area(demo):
     _, text = demo
     peaks = re.findall(r"^ +(\w+) +at ([\d.]+) ms .* MNI \((.*)\) mm, left .*$", text, re.MULTILINE)
-    assert [name for name, *_ in peaks] == ["eloreta", "kronbayes"]
-    for _, time, place in peaks:
+    near = {"eloreta": 20, "kronbayes": 20, "piunet": 30}  # mm; the first weights find 29
+    assert [name for name, *_ in peaks] == list(near)
+    for name, time, place in peaks:
         assert 28 < float(time) < 31
         position = np.array(place.split(","), float)
-        assert np.linalg.norm(position - HAND_AREA) < 20
+        assert np.linalg.norm(position - HAND_AREA) < near[name]
 
 
 def test_demo_writes_report_pictures_and_estimates(demo):
     folder, text = demo
     assert str(folder / "report.html") in text
     report = (folder / "report.html").read_text(encoding="utf-8")
-    for word in ("kronbayes", "eloreta", "toeplitz", "Convergence", "spharapy"):
+    for word in ("kronbayes", "eloreta", "piunet", "toeplitz", "Convergence", "spharapy"):
         assert word.lower() in report.lower()
-    for method in ("kronbayes", "eloreta"):
+    for method in ("kronbayes", "eloreta", "piunet"):
         stc = mne.read_source_estimate(folder / f"{method}-stc.h5")
         assert stc.subject == "fsaverage5"
         assert stc.shape == (4857, 369)
