@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
-
-import numpy as np
 
 
 def plot_curves(folder: Path):
@@ -24,14 +23,18 @@ def plot_curves(folder: Path):
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    log, scores = (
-        np.genfromtxt(folder / name, delimiter=",", names=True, deletechars="", ndmin=1)
-        for name in ("log.csv", "scores.csv")
-    )
+    log, scores = (_columns(folder / name) for name in ("log.csv", "scores.csv"))
     left.plot(log["step"], log["loss"], color="0.4", linewidth=0.8)
     left.set(xlabel="step", ylabel="loss")
-    for name in scores.dtype.names[2:]:
-        right.plot(scores["step"], scores[name], marker=".", label=name.replace("_", " "))
+    for name in list(scores)[2:]:
+        right.plot(scores["step"], scores[name], marker=".", label=name)
     right.set(xlabel="step", ylabel="normalized EMD, unseen heads", ylim=(0, None))
     right.legend()
     return figure
+
+
+def _columns(path: Path) -> dict[str, list[float]]:
+    """Columns of numbers by their names."""
+    with path.open(newline="") as file:
+        names, *rows = csv.reader(file)
+    return {name: [float(row[k]) for row in rows] for k, name in enumerate(names)}
