@@ -96,8 +96,9 @@ def score(truth: np.ndarray, estimate: np.ndarray, positions: np.ndarray) -> dic
 
     The earth mover's distance is that of strengths summed over cubes of 14 mm, as in training:
     exact transport between thousands of places takes seconds. Sources are active from a tenth
-    of the strongest on; the localization error is that of their peaks. NMSE compares magnitudes
-    of unit norm. The cosine between moments, without its sign, is a mean weighted by the truth.
+    of the strongest on, and where all are there is no AUC; the localization error is that of
+    their peaks. NMSE compares magnitudes of unit norm. The cosine between moments, without its
+    sign, is a mean weighted by the truth, 0 where the estimate is.
     """
     x, y = (np.linalg.norm(moments, axis=1) for moments in (truth, estimate))
     member = np.unique(positions // BLOCK, axis=0, return_inverse=True)[1].ravel()
@@ -107,7 +108,7 @@ def score(truth: np.ndarray, estimate: np.ndarray, positions: np.ndarray) -> dic
     cosine = np.abs(np.sum(truth * estimate, axis=1)) / np.maximum(x * y, np.finfo(float).tiny)
     return {
         "emd": normalized_emd(*blocks, np.transpose(places)),
-        "auc": source_auc(active, y),
+        "auc": np.nan if active.all() else source_auc(active, y),
         "localization_error": localization_error(np.where(active, x, 0), y, positions),
         "nmse": amplitude_error(x / np.linalg.norm(x), y / np.linalg.norm(y)),
         "cosine": float(np.average(cosine, weights=x)),
@@ -152,7 +153,7 @@ def markdown(header: list[str], rows: list[list]) -> str:
 
 
 def mean(rows: list[dict], key: str) -> float:
-    values = [float(row[key]) for row in rows if row[key] != ""]
+    values = [float(row[key]) for row in rows if row[key] not in ("", "nan")]
     return float(np.mean(values)) if values else np.nan
 
 
