@@ -123,6 +123,8 @@ def write_onnx(network: PatchUNet, path: Path) -> None:
         half = f"{single}.half"
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), half))
         casts.append(onnx.helper.make_node("Cast", [half], [single], to=onnx.TensorProto.FLOAT))
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]  # which name the files of the machine
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -190,6 +190,7 @@ def test_export_loads_and_both_backends_agree(heads, tmp_path):
     assert model.card["figures"] == {}  # no heads to validate on
     assert model.card["recipe"]["n_heads"] == 2
     assert model.multiple == 4
+    assert b"network.py" not in model.onnx.read_bytes()  # no paths of this machine
     inputs = Validation(heads[:1], 3, multiple=4)._examples["1 source, 5 dB"][0][0]
     one, other = (load_network(model, name)(inputs) for name in ("torch", "onnxruntime"))
     assert np.abs(one).max() > 0
