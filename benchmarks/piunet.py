@@ -6,6 +6,8 @@
     random orientations, on a cortex along its normals, as in Morik et al. (2024). Other
     conductivities, shells and electrodes make the data than those the inverse knows. Every
     solver gets the same Evoked of one sample, forward solution and true noise covariance.
+``start``
+    The network beside what it starts from, on the heads that validate its training.
 ``columns``
     Localization error of single sources without an error of the model, for many kinds of
     sensors and sources.
@@ -14,7 +16,7 @@
 
 Results of ``accuracy`` are appended to a CSV file, so that it can be interrupted and resumed;
 delete it, or its rows of ``piunet``, before another model is tried. ``--smoke`` runs a tiny
-version of it, and writes nothing.
+version, and writes nothing.
 """
 
 from __future__ import annotations
@@ -40,17 +42,18 @@ from piunet_cases import (
     Bench,
     build_heads,
     load_bench,
+    starts,
     template_head,
 )
 from tqdm import tqdm
 
 from mne_invkit.metrics import amplitude_error, localization_error, normalized_emd, source_auc
-from mne_invkit.population import Head
+from mne_invkit.population import Head, Population
 from mne_invkit.scores import dense_data
-from mne_piunet import apply_piunet, make_piunet
+from mne_piunet import apply_piunet, load_piunet, make_piunet
 from mne_piunet.inference import BACKENDS
 from mne_piunet.pseudoinverse import eloreta
-from mne_piunet.validation import LINES
+from mne_piunet.validation import HELD_OUT, LINES, Validation
 
 BLOCK = 0.014  # m
 EXTENT = (0.005, 0.04)  # m
@@ -230,6 +233,20 @@ def run_smoke(args) -> None:
     print(tables(rows))
 
 
+# %% What the network starts from
+
+
+def run_start(args) -> None:
+    heads = Population(args.heads, range(HELD_OUT, HELD_OUT + 8))
+    heads.build(n_jobs=1)
+    weights = load_piunet(args.model)
+    examples = Validation(heads, multiple=weights.multiple)
+    rows = [
+        [n, *(f"{v:.3f}" for v in examples.score(a).values())] for n, a in starts(weights).items()
+    ]
+    print(markdown(["normalized EMD", *LINES], rows))
+
+
 # %% Columns
 
 
@@ -360,13 +377,14 @@ def main() -> None:
     accuracy.add_argument("--samples", type=int, default=6, help="of each head and line")
     accuracy.add_argument("--jobs", type=int, default=1, help="processes")
     accuracy.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
-    accuracy.add_argument(
-        "--heads", type=Path, default=CACHE / "benchmark-heads", help="folder that keeps the heads"
-    )
+    start = commands.add_parser("start", help="the network beside what it starts from")
+    folder = CACHE / "benchmark-heads"
+    for one in (accuracy, start):
+        one.add_argument("--heads", type=Path, default=folder, help="folder of the heads")
     columns = commands.add_parser("columns", help="localization error of single sources")
     columns.add_argument("--columns", type=int, default=50, help="sources of each case")
     speed = commands.add_parser("speed", help="seconds and memory")
-    commands = {accuracy: run_accuracy, columns: run_columns, speed: run_speed}
+    commands = {accuracy: run_accuracy, start: run_start, columns: run_columns, speed: run_speed}
     for command, run in commands.items():
         command.set_defaults(run=run)
     for one in (parser, *commands):  # may stand before or after the command
@@ -375,7 +393,7 @@ def main() -> None:
     args = parser.parse_args()
     run = run_smoke if args.smoke else args.run
     if run is None:
-        parser.error("choose accuracy, columns or speed, or --smoke")
+        parser.error("choose accuracy, start, columns or speed, or --smoke")
     run(args)
 
 

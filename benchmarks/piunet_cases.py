@@ -13,12 +13,15 @@ import numpy as np
 import pooch
 
 from mne_invkit.arrays import Sensors
+from mne_invkit.gains import head_forward
 from mne_invkit.heads import template_forward, template_source_space
 from mne_invkit.montages import farthest_points
-from mne_invkit.population import Head, Population, head_forward
+from mne_invkit.population import Head, Population
 from mne_invkit.scores import source_positions
 from mne_kronbayes import apply_kron_bayes
 from mne_piunet import apply_piunet, make_piunet
+from mne_piunet.inference import load_network
+from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, PURSUIT
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V
@@ -252,6 +255,24 @@ SOLVERS = {
     "mixed_norm": mixed_norm,
     "kronbayes": kronbayes,
 }
+
+
+# %% What the network starts from, as functions from its inputs to strengths
+
+
+def starts(weights) -> dict[str, Callable]:
+    return {
+        "network": load_network(weights),
+        "first patch": partial(patch_strength, channel=N_MOMENTS),
+        "all patches": partial(patch_strength, channel=PURSUIT),
+        "eLORETA": lambda inputs: np.linalg.norm(inputs[:, 3:6], axis=1)[:, None].repeat(4, 1),
+    }
+
+
+def patch_strength(inputs: np.ndarray, channel: int) -> np.ndarray:
+    """Strengths behind the logarithms of a channel of patches."""
+    strength = FLOOR ** (1 - inputs[:, [channel] * 4]) - FLOOR
+    return np.maximum(strength, 0) * inputs[:, [MASK]]
 
 
 # %% Cases: info, forward solution, noise covariance

@@ -1,4 +1,4 @@
-"""3D-PIUNet: a learned inverse solution, a 3-D U-Net that starts from a pseudo-inverse."""
+"""3D-PIUNet: a learned inverse solution, a 3-D U-Net that starts from physics."""
 
 from mne_piunet.apply import (
     apply_piunet,

@@ -50,10 +50,11 @@ def _export(args) -> None:
 
 def _train(args) -> None:
     try:
-        from mne_piunet.training import HELD_OUT, Recipe, train
+        from mne_piunet.training import Recipe, train
     except ImportError as error:
         raise ImportError(f'{error}. Training needs pip install "mne-invkit[train]".') from error
     from mne_invkit.population import Population
+    from mne_piunet.validation import HELD_OUT
 
     kept = args.folder / "recipe.json"
     path = args.recipe or (kept if kept.exists() else None)

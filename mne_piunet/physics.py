@@ -1,4 +1,4 @@
-"""What the network sees: pseudo-inverses of the data on a voxel grid, and what the gain knows."""
+"""What the network sees: pseudo-inverses and patches on a voxel grid, and what the gain knows."""
 
 from __future__ import annotations
 

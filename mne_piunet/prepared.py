@@ -32,7 +32,7 @@ class PIUNet:
     problem : InverseProblem
         Whitened gain and what is needed to bring estimates back to MNE.
     physics : Physics
-        Pseudo-inverses on the voxel grid.
+        Pseudo-inverses and patches on the voxel grid.
     weights : Weights
         The model.
     backend : str
@@ -69,7 +69,7 @@ class PIUNet:
         sources = np.zeros((gain.shape[1], data.shape[1]), np.float32)
         power = np.sum(data**2, axis=0)
         loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
-        self._check_power(power[loud] / noise_power / max(len(data), 1))
+        _check_power(power[loud] / noise_power / max(len(data), 1))
         for start in range(0, len(loud), batch_size):
             some = loud[start : start + batch_size]
             found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
@@ -81,23 +81,6 @@ class PIUNet:
         size /= np.maximum(np.sum(field**2, axis=0), np.finfo(np.float32).tiny)
         sources *= np.maximum(size, 0)
         return sources
-
-    def _check_power(self, power: np.ndarray) -> None:
-        """Warn of data that are quieter or louder than any that the network was trained on."""
-        if not len(power):
-            return
-        if np.median(power) < _QUIET:
-            warn(
-                f"The data have {np.median(power):.2g} times the power that noise has by "
-                "noise_cov, so it is not theirs, and the estimates will be too blurred: pass the "
-                "covariance of single trials, and an Evoked whose nave is right."
-            )
-        if power.max() > _LOUD:
-            warn(
-                f"The data have up to {power.max():.0e} times the power of the noise, more than "
-                "the network was trained on (30 dB): it may take errors of the head model for "
-                "sources. Check the unit and the amount of noise_cov."
-            )
 
 
 def source_axes(problem: InverseProblem) -> np.ndarray:
@@ -174,4 +157,22 @@ def _check_domain(n_sensors: int, positions: np.ndarray) -> None:
         warn(
             f"The sources span {100 * side:.0f} cm: the network was trained on whole brains of 10 "
             "to 20 cm, and activity elsewhere will be explained by the sources given."
+        )
+
+
+def _check_power(power: np.ndarray) -> None:
+    """Warn of data that are quieter or louder than any that the network was trained on."""
+    if not len(power):
+        return
+    if np.median(power) < _QUIET:
+        warn(
+            f"The data have {np.median(power):.2g} times the power that noise has by "
+            "noise_cov, so it is not theirs, and the estimates will be too blurred: pass the "
+            "covariance of single trials, and an Evoked whose nave is right."
+        )
+    if power.max() > _LOUD:
+        warn(
+            f"The data have up to {power.max():.0e} times the power of the noise, more than "
+            "the network was trained on (30 dB): it may take errors of the head model for "
+            "sources. Check the unit and the amount of noise_cov."
         )

@@ -31,9 +31,6 @@ from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
 from mne_piunet.weights import load_piunet
 
-HELD_OUT = 10_000
-"""Seeds from here on are never trained on."""
-
 
 @dataclass(frozen=True)
 class Recipe:

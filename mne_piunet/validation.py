@@ -12,6 +12,9 @@ from mne_piunet.grid import SPACING
 from mne_piunet.physics import MASK
 from mne_piunet.simulation import draw_case
 
+HELD_OUT = 10_000
+"""Seeds from here on are never trained on."""
+
 LINES = {"1 source, 20 dB": (1, 20.0), "1 source, 5 dB": (1, 5.0), "5 sources, 20 dB": (5, 20.0)}
 """Number of sources and signal-to-noise ratio (dB) of the published comparisons."""
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mne_invkit import anatomy, arrays, montages, population
-from mne_invkit.population import Head, Population, draw_montage, head_forward, make_head
+from mne_invkit.gains import head_forward
+from mne_invkit.population import Head, Population, draw_montage, make_head
 from mne_invkit.shells import icosphere, template_shells
 
 SEEDS = {("volume", False): 0, ("cortex", False): 1, ("volume", True): 2, ("cortex", True): 5}
