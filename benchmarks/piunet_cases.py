@@ -21,7 +21,8 @@ from mne_invkit.scores import source_positions
 from mne_kronbayes import apply_kron_bayes
 from mne_piunet import apply_piunet, make_piunet
 from mne_piunet.inference import load_network
-from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, PURSUIT
+from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, N_PATCHES
+from mne_piunet.pursuit import N_STEPS
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V
@@ -261,10 +262,11 @@ SOLVERS = {
 
 
 def starts(weights) -> dict[str, Callable]:
+    sharp = N_MOMENTS + N_PATCHES - N_STEPS - 1
     return {
         "network": load_network(weights),
-        "first patch": partial(patch_strength, channel=N_MOMENTS),
-        "all patches": partial(patch_strength, channel=PURSUIT),
+        "first patch": partial(patch_strength, channel=sharp),
+        "all patches": partial(patch_strength, channel=sharp + N_STEPS),
         "eLORETA": lambda inputs: np.linalg.norm(inputs[:, 3:6], axis=1)[:, None].repeat(4, 1),
     }
 

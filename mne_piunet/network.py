@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, PURSUIT
+from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
 
 _N_GLOBAL = 64  # numbers that tell what kind of sample it is
-_MAPS = N_MOMENTS // 3 + PURSUIT + 1 - N_MOMENTS  # of strengths in the input
+_N_MAPS = N_MOMENTS // 3 + N_PATCHES  # of strengths in the input
 _LEAST = 1e-7  # strength of a voxel where no map has any
 
 
@@ -123,8 +123,9 @@ class PatchUNet(nn.Module):
             nn.SiLU(),
             nn.ConvTranspose3d(widths[0], 4, patch, stride=patch),
         )
-        self.weigh = nn.Linear(_N_GLOBAL, _MAPS)
-        _zero(self.head[-1], self.weigh)
+        self.weigh = nn.Linear(_N_GLOBAL, _N_MAPS)
+        self.tilt = nn.Linear(_N_GLOBAL, N_INPUTS)
+        _zero(self.head[-1], self.weigh, self.tilt)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs to moments and strengths.
@@ -156,7 +157,8 @@ class PatchUNet(nn.Module):
         y = self.head(y).float()
         weights = self.weigh(about).float().softmax(dim=1)[:, :, None, None, None]
         start = (weights * _physical_strengths(inputs, mask)).sum(dim=1, keepdim=True)
-        logits = torch.log(start + _LEAST) + y[:, 3:]
+        tilt = self.tilt(about).float()[:, :, None, None, None]
+        logits = torch.log(start + _LEAST) + (tilt * inputs).sum(dim=1, keepdim=True) + y[:, 3:]
         logits = torch.where(mask > 0, logits, -1e4)
         strength = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
         direction = inputs[:, 3:6] + y[:, :3]
@@ -169,7 +171,7 @@ def _physical_strengths(inputs: Tensor, mask: Tensor) -> Tensor:
     batch, _, *grid = inputs.shape
     moments = inputs[:, :N_MOMENTS].reshape(batch, -1, 3, *grid)
     moments = torch.sqrt((moments**2).sum(dim=2) + 1e-12)
-    patches = torch.exp(-math.log(FLOOR) * (inputs[:, N_MOMENTS : PURSUIT + 1] - 1)) - FLOOR
+    patches = torch.exp(-math.log(FLOOR) * (inputs[:, N_MOMENTS : N_MOMENTS + N_PATCHES] - 1)) - FLOOR
     maps = torch.cat([moments, patches.clamp(min=0)], dim=1) * mask
     return maps / maps.sum((2, 3, 4), keepdim=True).clamp(min=1e-12)
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from mne_piunet.grid import SPACING, Grid, make_grid
 from mne_piunet.pseudoinverse import LAMBDAS, eloreta
-from mne_piunet.pursuit import N_STEPS, Pursuit, make_pursuit
+from mne_piunet.pursuit import EXPONENTS, N_STEPS, Pursuit, make_pursuit
 
 N_MOMENTS = 3 * len(LAMBDAS)
 """Leading channels: x, y and z for each regularization."""
-PURSUIT = N_MOMENTS + N_STEPS
-"""Channel of all patches together; after those of each patch."""
-MASK = PURSUIT + N_STEPS + 3
-"""Channel that is 1 where there are sources."""
+N_PATCHES = len(EXPONENTS) * (N_STEPS + 1)
+"""Channels after them: for each exponent every patch, then all patches together."""
+MASK = N_MOMENTS + N_PATCHES + N_STEPS + 2
+"""Channel that is 1 where there are sources; before it the loudness of what each patch leaves
+and of the data, and the number of sensors."""
 N_INPUTS = MASK + 3
-"""All channels: moments, patches, all of them, loudness of what each leaves and of the data,
-and of the gain."""
+"""All channels; the last ones are the density of sources and the norm of their gain."""
 FLOOR = 1e-4
 """Strength, relative to the largest, that counts as none in the channels of patches."""
 
@@ -80,13 +80,15 @@ class Physics:
         moments = moments.transpose(3, 2, 1, 0).reshape(n_times, N_MOMENTS, -1)
         out[:, :N_MOMENTS, self.voxels] = moments
         maps, left = self.pursuit.run(data)
-        maps = np.concatenate([maps, maps.sum(axis=0, keepdims=True)])
+        maps = np.concatenate([maps, maps.sum(axis=1, keepdims=True)], axis=1)
+        maps = maps.reshape(N_PATCHES, -1, n_times)
         maps /= np.maximum(maps.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         maps = 1 - np.log10(maps + FLOOR) / np.log10(FLOOR)
-        out[:, N_MOMENTS : PURSUIT + 1, self.voxels] = maps.transpose(2, 0, 1)
+        loud = N_MOMENTS + N_PATCHES
+        out[:, N_MOMENTS:loud, self.voxels] = maps.transpose(2, 0, 1)
         power = np.concatenate([left, np.mean(data**2, axis=0, keepdims=True)]) / noise_power
         loudness = 10 * np.log10(np.maximum(power, 1e-3)) / _LOUD
-        out[:, PURSUIT + 1 : MASK - 1] = loudness.T[:, :, None] * self.static[1]
+        out[:, loud : MASK - 1] = loudness.T[:, :, None] * self.static[1]
         out[:, MASK - 1 :] = self.static
         return out.reshape(n_times, N_INPUTS, *self.grid.shape)
 

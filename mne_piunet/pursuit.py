@@ -10,8 +10,10 @@ EXTENTS = (0.0, 0.013, 0.03)
 """Standard deviations of the patches (m)."""
 N_STEPS = 3
 """Patches that are found one after the other."""
+EXPONENTS = (4, 16)
+"""Of the likelihood, powers of two: half the number of sensors would be right for gains without
+errors, and lower ones make broader maps."""
 
-_SQUARINGS = 4  # of the likelihood: exponent 16, below half the sensors since gains are wrong
 _LEAST = 1e-3  # share of the power that is left, at least
 _RIDGE = 0.01  # of the largest eigenvalue of a patch: directions that sensors hardly see
 _SEEN = 1e-4  # share of the gain's power that is left out with the weakest combinations of sensors
@@ -61,9 +63,10 @@ class Pursuit:
 
         Returns
         -------
-        maps : ndarray, shape (N_STEPS, n_voxels, n_times)
+        maps : ndarray, shape (n_exponents, N_STEPS, n_voxels, n_times)
             Strength in each voxel of the patch that a step finds: the mean over all patches,
-            weighted by their likelihood, scaled to the strength of the best one.
+            weighted by their likelihood to each of the ``EXPONENTS``, scaled to the strength of
+            the best one.
         left : ndarray, shape (N_STEPS, n_times)
             Mean power, over the combinations of sensors that see sources, that is left after
             each step: 1 for unit noise and nothing else.
@@ -85,21 +88,24 @@ class Pursuit:
             share = np.maximum(1 - explained / power, _LEAST)
             best = share.argmin(axis=0)
             likely = share[best, every] / share
-            for _ in range(_SQUARINGS):
-                likely *= likely
             moment = np.einsum(
                 "tij,tj->ti",
                 self.roots.reshape(-1, n_orient, n_orient)[best],
                 product[best, :, every],
             )
             strength = np.linalg.norm(moment, axis=1) * self.sizes.reshape(-1)[best]
-            found.append(likely * (strength / likely.sum(axis=0)))
+            exponent = 1
+            for wanted in EXPONENTS:
+                while exponent < wanted:
+                    likely = likely * likely
+                    exponent *= 2
+                found.append(likely * (strength / likely.sum(axis=0)))
             fields = self.rows.reshape(-1, n_orient, n_seen)[best]
             rest = rest - np.einsum("tos,to->st", fields, product[best, :, every])
             powers.append(np.mean(rest**2, axis=0))
-        found = np.stack(found, axis=1).reshape(n_extents, n_voxels, N_STEPS * n_times)
-        maps = self._spread(found).reshape(n_voxels, N_STEPS, n_times)
-        return maps.transpose(1, 0, 2), np.stack(powers)
+        found = np.stack(found, axis=1).reshape(n_extents, n_voxels, -1)
+        maps = self._spread(found).reshape(n_voxels, N_STEPS, len(EXPONENTS), n_times)
+        return maps.transpose(2, 1, 0, 3), np.stack(powers)
 
     def _spread(self, strengths: np.ndarray) -> np.ndarray:
         """Strength in each voxel, shape (n_voxels, n_maps), of patches around all voxels.

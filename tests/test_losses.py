@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from mne_piunet.losses import draw_lines, losses, on_lines, pyramid  # noqa: E402
 from mne_piunet.network import PatchUNet  # noqa: E402
-from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, PURSUIT  # noqa: E402
+from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
 
 SHAPE = (12, 16, 8)
 
@@ -109,7 +109,7 @@ def test_strengths_are_a_distribution_over_the_sources(widths, n_blocks, patch):
     assert (out[:, :3].norm(dim=1) <= out[:, 3] + 1e-6).all()
     losses(out, out.detach().flip(2), inputs[:, MASK : MASK + 1], generator())["lines"].backward()
     for name, parameter in network.named_parameters():
-        if name.startswith(("head", "weigh")):
+        if name.startswith(("head", "weigh", "tilt")):
             assert parameter.grad.abs().sum() > 0, name
 
 
@@ -118,7 +118,7 @@ def test_an_untrained_network_is_the_mean_of_the_physics():
     inputs = torch.rand(1, N_INPUTS, 8, 4, 4)
     inputs[:, MASK] = 1
     moments = inputs[0, :N_MOMENTS].reshape(-1, 3, 8, 4, 4).norm(dim=1)
-    patches = FLOOR ** (1 - inputs[0, N_MOMENTS : PURSUIT + 1]) - FLOOR
+    patches = FLOOR ** (1 - inputs[0, N_MOMENTS : N_MOMENTS + N_PATCHES]) - FLOOR
     maps = torch.cat([moments, patches])
     maps /= maps.sum((1, 2, 3), keepdim=True)
     torch.testing.assert_close(network(inputs)[0, 3], maps.mean(dim=0), rtol=1e-3, atol=1e-7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mne_piunet.grid import SPACING, make_grid
-from mne_piunet.pursuit import EXTENTS, N_STEPS, blur, make_pursuit
+from mne_piunet.pursuit import EXPONENTS, EXTENTS, N_STEPS, blur, make_pursuit
 
 N_SENSORS = 40
 
@@ -59,21 +59,31 @@ def test_a_patch_without_noise_is_found(places, extent, n_orient):
         data = (gain @ moments.ravel())[:, None].astype(np.float32)
         maps, left = pursuit.run(data)
         assert left[0] < 0.02 * np.mean((pursuit.basis @ data) ** 2)
-        found = positions[maps[0, :, 0].argmax()]
+        sharp = maps[-1, 0, :, 0]
+        found = positions[sharp.argmax()]
         assert np.linalg.norm(found - positions[center]) < 1.01 * SPACING + extent / 2
         strength = np.linalg.norm(moments, axis=1).sum()
-        assert maps[0].sum() == pytest.approx(strength, rel=0.15)
+        assert sharp.sum() == pytest.approx(strength, rel=0.15)
 
 
 def test_each_step_leaves_less(places):
     _, pursuit = prepare(places, 3)
     data = np.random.default_rng(0).standard_normal((N_SENSORS, 5)).astype(np.float32)
     maps, left = pursuit.run(data)
-    assert maps.shape == (N_STEPS, len(places[0]), 5)
+    assert maps.shape == (len(EXPONENTS), N_STEPS, len(places[0]), 5)
     assert (maps >= 0).all()
     whole = np.mean((pursuit.basis @ data) ** 2, axis=0)
     assert (np.diff([whole, *left], axis=0) < 0).all()
     assert (left > 0).all()
+
+
+def test_a_higher_exponent_makes_a_sharper_map(places):
+    gain, pursuit = prepare(places, 3)
+    rng = np.random.default_rng(2)
+    data = gain[:, 300] + 0.1 * rng.standard_normal(N_SENSORS)
+    soft, sharp = pursuit.run(data[:, None].astype(np.float32))[0][:, 0, :, 0]
+    soft, sharp = soft / soft.sum(), sharp / sharp.sum()
+    assert np.sum(sharp**2) > 2 * np.sum(soft**2)
 
 
 def test_two_far_sources_are_found_in_two_steps(places):
@@ -84,7 +94,7 @@ def test_two_far_sources_are_found_in_two_steps(places):
     moments[first, 0], moments[second, 2] = 1.0, 0.8
     data = (gain @ moments.ravel())[:, None].astype(np.float32)
     maps, left = pursuit.run(data)
-    found = positions[maps[:2, :, 0].argmax(axis=1)]
+    found = positions[maps[-1, :2, :, 0].argmax(axis=1)]
     for true in (first, second):
         assert np.linalg.norm(found - positions[true], axis=1).min() < 2 * SPACING
     assert left[1] < 0.1 * np.mean((pursuit.basis @ data) ** 2)
