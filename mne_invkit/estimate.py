@@ -104,7 +104,7 @@ def make_stc(
     counts = np.cumsum([len(s["vertno"]) for s in src])[:-1]
     vertices = [s["vertno"][k] for s, k in zip(src, np.split(keep, counts), strict=True)]
     times = problem.times
-    tstep = 1 / problem.info["sfreq"]
+    tstep = 1 / problem.insts[0].info["sfreq"]
     return _CLASSES[src.kind, pick_ori == "vector"](
         data, vertices, tmin=times[0], tstep=tstep, subject=src[0].get("subject_his_id")
     )

@@ -69,17 +69,11 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    insts = checks.as_instances(evoked)
-    operator = _prepared(insts[0].info, forward, noise_cov, model, backend, rank)
+    size, info = _batch_size(batch_size), checks.as_instances(evoked)[0].info
+    operator = _prepared(info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
-    size = _batch_size(batch_size)
     problem = operator.problem.with_data(evoked)
-    sources = np.stack(
-        [
-            operator.estimate(data, noise_power=1 / nave, batch_size=size)
-            for data, nave in zip(problem.data, _naves(problem), strict=True)
-        ]
-    )
+    sources = np.stack(list(_sources(operator, problem, size)))
     settings = {"model": operator.weights.name, "backend": operator.backend, "pick_ori": pick_ori}
     return make_result(problem, sources, pick_ori=pick_ori, settings=settings)
 
@@ -142,10 +136,11 @@ def apply_piunet(
     >>> apply_piunet(evoked, forward, sep.noise_cov, verbose=False)  # doctest: +SKIP
     <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
-    return fit_piunet(
-        evoked, forward, noise_cov, pick_ori=pick_ori, model=model, backend=backend,
-        batch_size=batch_size, rank=rank,
-    ).stc  # fmt: skip
+    size, info = _batch_size(batch_size), checks.as_instances(evoked)[0].info
+    operator = _prepared(info, forward, noise_cov, model, backend, rank)
+    check_pick_ori(pick_ori, operator.problem)
+    stcs = _stcs(operator, operator.problem.with_data(evoked), size, pick_ori)
+    return stcs if len(stcs) > 1 else stcs[0]
 
 
 @fill_doc
@@ -200,15 +195,15 @@ def apply_piunet_epochs(
             f"epochs must be mne.Epochs, got {type(epochs).__name__}: use apply_piunet or "
             "apply_piunet_raw."
         )
+    size = _batch_size(batch_size)
     operator = _prepared(epochs.info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
-    size = _batch_size(batch_size)
     checks.as_instances(epochs)
 
     def estimates():
         for k in range(len(epochs)):
             problem = operator.problem.with_data(epochs[k])
-            yield _stc(operator, problem, size, pick_ori)
+            yield from _stcs(operator, problem, size, pick_ori)
 
     return estimates() if return_generator else list(estimates())
 
@@ -271,9 +266,9 @@ def apply_piunet_raw(
         raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
     if buffer_size < 1:
         raise ValueError(f"buffer_size must be at least 1, got {buffer_size}.")
+    size = _batch_size(batch_size)
     operator = _prepared(raw.info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
-    size = _batch_size(batch_size)
     names = operator.problem.info["ch_names"]
     checks.check_channels((raw,), names)
     parts = []
@@ -283,10 +278,10 @@ def apply_piunet_raw(
         part = mne.io.RawArray(data, operator.problem.info, verbose="error")
         problem = operator.problem.with_data(part)
         problem = replace(problem, times=raw.times[begin:end])
-        parts.append(_stc(operator, problem, size, pick_ori))
+        parts += _stcs(operator, problem, size, pick_ori)
     whole = parts[0]
     data = np.concatenate([part.data for part in parts], axis=-1)
-    return type(whole)(data, whole.vertices, whole.tmin, whole.tstep, whole.subject)
+    return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
 
 
 def _prepared(info, forward, noise_cov, model, backend, rank) -> PIUNet:
@@ -304,16 +299,18 @@ def _batch_size(batch_size: int | str) -> int:
     return int(batch_size)
 
 
-def _naves(problem: InverseProblem) -> list[float]:
-    """Number of averages of each trial."""
-    evokeds = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
-    return evokeds or [1] * len(problem.data)
+def _sources(operator: PIUNet, problem: InverseProblem, batch_size: int) -> Iterator[np.ndarray]:
+    """Sources of each trial, in the scale of the gain."""
+    naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
+    for data, nave in zip(problem.data, naves or [1] * len(problem.data), strict=True):
+        yield operator.estimate(data, noise_power=1 / nave, batch_size=batch_size)
 
 
-def _stc(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: str | None):
-    """Source estimate of the only trial of a problem."""
-    sources = operator.estimate(problem.data[0], batch_size=batch_size)
-    return make_stc(problem, problem.source_std[:, None] * sources, pick_ori=pick_ori)
+def _stcs(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: str | None) -> list:
+    """Source estimate of each trial."""
+    std = problem.source_std[:, None]
+    found = _sources(operator, problem, batch_size)
+    return [make_stc(problem, std * sources, pick_ori=pick_ori) for sources in found]
 
 
 SOLVER = Solver(

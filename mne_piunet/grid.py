@@ -25,15 +25,15 @@ class Grid:
         Voxels along x, y and z of the head frame.
     scatter : scipy.sparse.csr_array, shape (n_voxels, n_sources)
         Moments of sources to moments of voxels; a source gives away all it has.
-    gather : scipy.sparse.csr_array, shape (n_sources, n_voxels)
-        Moments of voxels to moments of sources; a voxel gives away all it has, in equal parts.
+    centers : ndarray, shape (n_voxels, 3)
+        Positions of the voxels (m).
     n_sources : ndarray, shape (n_voxels,)
         Sources in each voxel; a share of one where a source fills several voxels.
     """
 
     shape: tuple[int, int, int]
     scatter: csr_array
-    gather: csr_array
+    centers: np.ndarray
     n_sources: np.ndarray
 
 
@@ -66,16 +66,13 @@ def make_grid(positions: np.ndarray, *, multiple: int = 1) -> Grid:
     shape = tuple(int(n) for n in -(-shape // multiple) * multiple)
     voxel = np.ravel_multi_index(np.floor((positions - low) / SPACING + 0.5).astype(int).T, shape)
     source = np.arange(len(positions))
+    centers = low + SPACING * np.indices(shape).reshape(3, -1).T
     if coarse:
-        centers = low + SPACING * np.indices(shape).reshape(3, -1).T
         distance, nearest = tree.query(centers)
         near = distance < _REACH * pitch
         near[voxel] = False  # these have their sources
         voxel = np.concatenate([voxel, np.flatnonzero(near)])
         source = np.concatenate([source, nearest[near]])
     parts = 1 / np.bincount(source, minlength=len(positions))[source]
-    size = (int(np.prod(shape)), len(positions))
-    scatter = csr_array((parts, (voxel, source)), shape=size)
-    held = np.bincount(voxel, minlength=size[0])
-    gather = csr_array((1 / held[voxel], (source, voxel)), shape=size[::-1])
-    return Grid(shape, scatter, gather, scatter.sum(axis=1))
+    scatter = csr_array((parts, (voxel, source)), shape=(len(centers), len(positions)))
+    return Grid(shape, scatter, centers, scatter.sum(axis=1))

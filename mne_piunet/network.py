@@ -142,9 +142,10 @@ class PatchUNet(nn.Module):
             Moment, then strength, of each voxel. Strengths sum to 1 over the voxels with
             sources, and no moment is longer.
         """
-        inputs, mask = x.float(), x[:, MASK : MASK + 1]
-        mean = (inputs * mask).sum((2, 3, 4)) / mask.sum((2, 3, 4))
-        about = self.about(mean)
+        inputs, mask = x.float(), x[:, MASK : MASK + 1].float()
+        voxels = inputs.flatten(2).transpose(1, 2)  # no copy, since channels are last in memory
+        inside = mask.flatten(2)
+        about = self.about((inside @ voxels).squeeze(1) / inside.sum(2))
         y = self.stem(x)
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
@@ -155,10 +156,10 @@ class PatchUNet(nn.Module):
         for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
             y = blocks(torch.cat([grow(y), skip], dim=1), about)
         y = self.head(y).float()
-        weights = self.weigh(about).float().softmax(dim=1)[:, :, None, None, None]
-        start = (weights * _physical_strengths(inputs, mask)).sum(dim=1, keepdim=True)
-        tilt = self.tilt(about).float()[:, :, None, None, None]
-        logits = torch.log(start + _LEAST) + (tilt * inputs).sum(dim=1, keepdim=True) + y[:, 3:]
+        weights = self.weigh(about).float().softmax(dim=1)[:, :, None]
+        start = _mixture(voxels, inside, weights)
+        tilt = voxels @ self.tilt(about).float()[:, :, None]
+        logits = (torch.log(start + _LEAST) + tilt).reshape(mask.shape) + y[:, 3:]
         logits = torch.where(mask > 0, logits, -1e4)
         strength = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
         direction = inputs[:, 3:6] + y[:, :3]
@@ -166,14 +167,29 @@ class PatchUNet(nn.Module):
         return torch.cat([strength * direction / length, strength], dim=1)
 
 
-def _physical_strengths(inputs: Tensor, mask: Tensor) -> Tensor:
-    """Strengths of pseudo-inverses and patches, shape (batch, n_maps, *grid), each of sum 1."""
-    batch, _, *grid = inputs.shape
-    moments = inputs[:, :N_MOMENTS].reshape(batch, -1, 3, *grid)
-    moments = torch.sqrt((moments**2).sum(dim=2) + 1e-12)
-    patches = torch.exp(-math.log(FLOOR) * (inputs[:, N_MOMENTS : N_MOMENTS + N_PATCHES] - 1)) - FLOOR
-    maps = torch.cat([moments, patches.clamp(min=0)], dim=1) * mask
-    return maps / maps.sum((2, 3, 4), keepdim=True).clamp(min=1e-12)
+def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the strengths of pseudo-inverses and patches, each of sum 1.
+
+    Parameters
+    ----------
+    voxels : Tensor, shape (batch, n_voxels, N_INPUTS)
+        Inputs.
+    inside : Tensor, shape (batch, 1, n_voxels)
+        Where there are sources.
+    weights : Tensor, shape (batch, n_maps, 1)
+        Of the maps.
+
+    Returns
+    -------
+    strength : Tensor, shape (batch, n_voxels, 1)
+        The sum; where there are no sources it has no meaning.
+    """
+    moments, patches = voxels[:, :, :N_MOMENTS], voxels[:, :, N_MOMENTS : N_MOMENTS + N_PATCHES]
+    moments = torch.sqrt((moments.unflatten(2, (-1, 3)) ** 2).sum(dim=3) + 1e-12)
+    patches = (torch.exp(-math.log(FLOOR) * (patches - 1)) - FLOOR).clamp(min=0)
+    maps = torch.cat([moments, patches], dim=2)
+    totals = (inside @ maps).transpose(1, 2).clamp(min=1e-12)
+    return maps @ (weights / totals)
 
 
 def _groups(n_channels: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mne
@@ -12,6 +12,7 @@ from mne.utils import fill_doc, logger, verbose, warn
 from mne_invkit.problem import InverseProblem, prepare_problem
 from mne_piunet.inference import load_network
 from mne_piunet.physics import Physics, make_physics
+from mne_piunet.sharing import Sharing, make_sharing
 from mne_piunet.weights import Weights, load_piunet
 
 BATCH = 16
@@ -33,6 +34,8 @@ class PIUNet:
         Whitened gain and what is needed to bring estimates back to MNE.
     physics : Physics
         Pseudo-inverses and patches on the voxel grid.
+    sharing : Sharing
+        From voxels to sources.
     weights : Weights
         The model.
     backend : str
@@ -41,6 +44,7 @@ class PIUNet:
 
     problem: InverseProblem
     physics: Physics
+    sharing: Sharing
     weights: Weights
     backend: str = "auto"
 
@@ -63,7 +67,7 @@ class PIUNet:
             least squares to the data its size.
         """
         network = load_network(self.weights, self.backend)
-        gain, grid = self.problem.gain.astype(np.float32), self.physics.grid
+        gain = self.problem.gain
         data = np.asarray(data, np.float32)
         axes = source_axes(self.problem)
         sources = np.zeros((gain.shape[1], data.shape[1]), np.float32)
@@ -73,8 +77,8 @@ class PIUNet:
         for start in range(0, len(loud), batch_size):
             some = loud[start : start + batch_size]
             found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
-            moments = found[:, :3].reshape(3 * len(some), -1)
-            moments = (grid.gather @ moments.T).reshape(len(axes), len(some), 3)
+            moments = found[:, :3].reshape(len(some), 3, -1)[:, :, self.physics.voxels]
+            moments = self.sharing.share(moments.transpose(2, 0, 1), data[:, some])
             sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
         field = gain @ sources
         size = np.sum(field * data, axis=0)
@@ -133,16 +137,17 @@ def make_piunet(
     load_network(weights, backend)
     loose = 0.0 if forward["source_ori"] == 1 else 1.0  # FIFFV_MNE_FIXED_ORI
     problem = prepare_problem(info, forward, noise_cov, loose=loose, depth=None, rank=rank)
-    n_sensors = len(problem.gain)
+    problem = replace(problem, gain=problem.gain.astype(np.float32))
     positions = problem.forward["source_rr"]
-    _check_domain(n_sensors, positions)
+    _check_domain(len(problem.gain), positions)
     if problem.n_orient == 3:
         physics = make_physics(free_gain(problem), positions, multiple=weights.multiple)
     else:
         normals = source_axes(problem)[:, 0]
         physics = make_physics(problem.gain, positions, normals, multiple=weights.multiple)
+    sharing = make_sharing(problem.gain, positions, physics.grid, physics.pursuit)
     logger.info("Prepared %s voxels of 7 mm for %s", len(physics.voxels), weights.name)
-    return PIUNet(problem, physics, weights, backend)
+    return PIUNet(problem, physics, sharing, weights, backend)
 
 
 def _check_domain(n_sensors: int, positions: np.ndarray) -> None:

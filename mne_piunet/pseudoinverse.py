@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 LAMBDAS = (0.005, 0.05, 0.5)
 """Regularizations the network sees, in units of the mean eigenvalue of the weighted gain."""
@@ -100,7 +101,8 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
         root = np.linalg.cholesky(
             _gram(_weighted(inverse, columns), columns) + _WEIGHT_LAMBDA * eye
         )
-        white = np.linalg.solve(root, gain).T.reshape(columns.shape)
+        white = solve_triangular(root, gain, lower=True, check_finite=False)
+        white = white.T.reshape(columns.shape)
         previous, inverse = inverse, _unit(_inverse_root(white @ white.transpose(0, 2, 1)))
         if np.linalg.norm(inverse - previous) < _TOL:
             break

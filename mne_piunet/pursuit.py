@@ -163,7 +163,7 @@ def make_pursuit(
         else:
             patch = fields / np.maximum(held, _TINY)
         patch = patch.reshape(n_orient, n_seen, -1)[:, :, voxels]
-        row, root = _whitened(np.ascontiguousarray(patch.transpose(2, 0, 1)))
+        row, root = whitened_fields(np.ascontiguousarray(patch.transpose(2, 0, 1)))
         rows.append(row)
         roots.append(root)
         sizes.append(size.ravel()[voxels])
@@ -200,7 +200,7 @@ def _profile(n: int, extent: float) -> np.ndarray:
     return np.exp(-((place[:, None] - place) ** 2) / (2 * extent**2)).astype(np.float32)
 
 
-def _whitened(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def whitened_fields(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(FF' + ridge)^(-1/2) F for each voxel, and the inverse root itself."""
     values, vectors = np.linalg.eigh(fields @ fields.transpose(0, 2, 1))
     values = np.maximum(values, 0) + _RIDGE * np.maximum(values[:, -1:], 0) + _TINY
