@@ -161,6 +161,43 @@ def test_a_piece_of_the_brain_warns(eeg_evoked, eeg_cov, sphere, model):
         make_piunet(eeg_evoked.info, forward, eeg_cov, model=model)
 
 
+@pytest.fixture
+def lone_source(eeg_info, sphere):
+    """Forward solution of one source."""
+    src = mne.setup_volume_source_space(
+        pos=dict(rr=[[0.03, 0.01, 0.07]], nn=[[0.0, 0.0, 1.0]]), verbose=False
+    )
+    return mne.make_forward_solution(eeg_info, None, src, sphere, verbose=False)
+
+
+@pytest.mark.filterwarnings("ignore:The sources span")
+def test_one_source_and_a_hundred_thousand_samples(lone_source, eeg_info, eeg_cov, model):
+    """The only source gets the whole amplitude, at every sample."""
+    moment = 1e-7 * np.sin(np.arange(100_000) / 50)
+    gain = lone_source["sol"]["data"][:, 2]
+    raw = mne.io.RawArray(np.outer(gain - gain.mean(), moment), eeg_info, verbose=False)
+    raw.set_eeg_reference("average", projection=True, verbose=False)
+    stc = apply_piunet_raw(
+        raw, lone_source, eeg_cov, model=model, buffer_size=20_000, batch_size=1000
+    )
+    assert stc.data.shape == (1, 100_000)
+    loud = np.abs(moment) > 1e-8
+    assert np.median(stc.data[0, loud] / np.abs(moment[loud])) == pytest.approx(1, abs=0.3)
+
+
+def test_data_of_another_sampling_rate(eeg_evoked, eeg_cov, forwards, model):
+    """An operator knows sensors and sources; times are those of the data."""
+    operator = make_piunet(eeg_evoked.info, forwards["volume"], eeg_cov, model=model)
+    faster = mne.EvokedArray(
+        eeg_evoked.data, mne.create_info(eeg_evoked.ch_names, 250.0, "eeg"), verbose=False
+    )
+    faster.set_montage(eeg_evoked.get_montage(), verbose=False)
+    faster.set_eeg_reference("average", projection=True, verbose=False)
+    np.testing.assert_allclose(apply_piunet(faster, operator).times, faster.times)
+    raw = mne.io.RawArray(faster.data, faster.info, verbose=False)
+    np.testing.assert_allclose(apply_piunet_raw(raw, operator).times, raw.times)
+
+
 # %% Epochs and Raw
 
 
