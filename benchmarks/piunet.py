@@ -27,7 +27,9 @@ import itertools
 import resource
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import mne
@@ -45,6 +47,7 @@ from piunet_cases import (
     starts,
     template_head,
 )
+from piunet_tables import METRICS, markdown, read_rows, tables
 from tqdm import tqdm
 
 from mne_invkit.metrics import amplitude_error, localization_error, normalized_emd, source_auc
@@ -61,7 +64,6 @@ ACTIVE = 0.1  # of the strongest source
 RESULTS = Path(__file__).with_name("piunet.csv")
 COLUMNS = Path(__file__).with_name("piunet_columns.csv")
 KEYS = ("head", "line", "sample", "solver")
-METRICS = {"auc": "AUC", "localization_error": "LE (mm)", "nmse": "NMSE", "cosine": "cosine"}
 FIELDS = [*KEYS, "seconds", "error", "emd", *METRICS]
 
 
@@ -147,55 +149,7 @@ def run_task(folder, model, head, line, sample, solvers) -> list[dict]:
         return run_sample(bench, head, line, sample, solvers)
 
 
-# %% Accuracy: tables
-
-
-def markdown(header: list[str], rows: list[list]) -> str:
-    lines = [header, [":--", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def mean(rows: list[dict], key: str) -> float:
-    values = [float(row[key]) for row in rows if row[key] not in ("", "nan")]
-    return float(np.mean(values)) if values else np.nan
-
-
-def tables(rows: list[dict]) -> str:
-    """Mean distances of the solvers by line, their other metrics, and PIUNet's by head."""
-
-    def select(**wanted):
-        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-
-    names = [name for name in SOLVERS if select(solver=name)]
-    lines = [line for line in LINES if select(line=line)]
-    emd = [[n, *(f"{mean(select(solver=n, line=k), 'emd'):.3f}" for k in lines)] for n in names]
-    others = []
-    for name in names:
-        mine = select(solver=name)
-        auc, place, nmse, cosine = (mean(mine, key) for key in METRICS)
-        failed = sum(bool(row["error"]) for row in mine)
-        others.append(
-            [name, f"{auc:.3f}", f"{1e3 * place:.1f}", f"{nmse:.2f}", f"{cosine:.2f}",
-             f"{mean(mine, 'seconds'):.3f}", f"{failed} / {len(mine)}"]
-        )  # fmt: skip
-    heads = [
-        [h, *(f"{mean(select(solver='piunet', head=h, line=k), 'emd'):.3f}" for k in lines)]
-        for h in dict.fromkeys(row["head"] for row in select(solver="piunet"))
-    ]
-    return "\n\n".join(
-        [
-            markdown(["normalized EMD", *lines], emd),
-            markdown(["all lines", *METRICS.values(), "seconds", "failed"], others),
-            markdown(["piunet, EMD", *lines], heads),
-        ]
-    )
-
-
-def read_rows(path: Path) -> list[dict]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+# %% Accuracy: all
 
 
 def run_accuracy(args) -> None:
@@ -322,9 +276,11 @@ def timed(function, *args, repeat: int = 1, **kwargs) -> tuple:
 def measure(case: str, model: str) -> list:
     """Row of the table: preparation, both backends, memory, and weights of eLORETA.
 
-    Ours are in single precision, as for the network, and MNE's come with the rest of what it
-    prepares, which takes little.
+    The memory is that of the process, with MNE, torch and the forward solution. Our weights are
+    in single precision, as for the network, and MNE's come with the rest of what it prepares,
+    which takes little.
     """
+    mne.set_log_level("error")
     info, forward, noise_cov = SPEED_CASES[case]()
     noise = np.random.default_rng(0).standard_normal((len(info["ch_names"]), 421))
     evoked = mne.EvokedArray(3 * np.sqrt(noise_cov["data"])[:, None] * noise, info)
@@ -355,13 +311,13 @@ def measure(case: str, model: str) -> list:
 def run_speed(args) -> None:
     rows = []
     for case in SPEED_CASES:
-        try:
-            with mne.use_log_level("error"):
-                rows.append(measure(case, args.model))
-        except FileNotFoundError as error:
-            print(f"{case} is left out. {error}")
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # for its memory
+            try:
+                rows.append(pool.submit(measure, case, args.model).result())
+            except FileNotFoundError as error:
+                print(f"{case} is left out. {error}")
     rates = [f"samples/s, {backend}" for backend in BACKENDS]
-    memory, ratio = "peak memory so far (GiB)", "eLORETA weights (s), MNE / ours"
+    memory, ratio = "peak memory (GiB)", "eLORETA weights (s), MNE / ours"
     print(markdown(["case", "sources", "preparation (s)", *rates, memory, ratio], rows))
 
 

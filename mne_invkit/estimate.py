@@ -91,7 +91,8 @@ def make_stc(
     src, n_orient = problem.forward["src"], problem.n_orient
     vectors = amplitude.reshape(-1, n_orient, amplitude.shape[-1])
     keep = np.abs(vectors).max(axis=(1, 2)) > 0 if sparse else np.ones(len(vectors), bool)
-    vectors = vectors[keep]
+    if sparse:
+        vectors = vectors[keep]
     if pick_ori == "vector":
         axes = problem.forward["source_nn"].reshape(-1, n_orient, 3)[keep]
         data = np.einsum("noi,not->nit", axes, vectors)
@@ -100,7 +101,7 @@ def make_stc(
     elif pick_ori == "normal":
         data = vectors[:, 2]
     else:
-        data = np.linalg.norm(vectors, axis=1)
+        data = np.sqrt(np.einsum("not,not->nt", vectors, vectors))
     counts = np.cumsum([len(s["vertno"]) for s in src])[:-1]
     vertices = [s["vertno"][k] for s, k in zip(src, np.split(keep, counts), strict=True)]
     times = problem.times

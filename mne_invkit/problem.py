@@ -190,9 +190,10 @@ def prepare_problem(
     if norm == 0:
         raise ValueError("The forward solution is zero on all channels used.")
     scale = np.sqrt(len(gain)) / norm
+    gain *= scale
     problem = InverseProblem(
         data=whitener @ data,
-        gain=gain * scale,
+        gain=gain,
         source_std=source_std * scale,
         whitener=whitener,
         projector=make_projector([*info["projs"], *noise_cov["projs"]], ch_names)[0],

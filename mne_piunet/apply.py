@@ -308,7 +308,7 @@ def _sources(operator: PIUNet, problem: InverseProblem, batch_size: int) -> Iter
 
 def _stcs(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: str | None) -> list:
     """Source estimate of each trial."""
-    std = problem.source_std[:, None]
+    std = problem.source_std[:, None].astype(np.float32)
     found = _sources(operator, problem, batch_size)
     return [make_stc(problem, std * sources, pick_ori=pick_ori) for sources in found]
 

@@ -10,6 +10,7 @@ from mne_piunet import apply_piunet, finetune_piunet, load_piunet, make_piunet  
 from mne_piunet.export import write_model  # noqa: E402
 from mne_piunet.finetune import draw_similar  # noqa: E402
 from mne_piunet.network import PatchUNet  # noqa: E402
+from mne_piunet.training import total_loss  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,24 @@ def test_nothing_worse_is_returned(eeg_cov, forwards, model, tmp_path):
         )  # fmt: skip
     assert same is model
     assert not path.exists()
+
+
+def test_interrupting_keeps_what_was_learned(eeg_cov, forwards, model, tmp_path, monkeypatch):
+    """Ctrl-C in the middle of an hour ends the training, not the program."""
+    steps = []
+
+    def loss(*args):
+        steps.append(1)
+        if len(steps) > 40:
+            raise KeyboardInterrupt
+        return total_loss(*args)
+
+    monkeypatch.setattr("mne_piunet.finetune.total_loss", loss)
+    own = finetune_piunet(
+        forwards["surface"], eeg_cov, path=tmp_path / "own.safetensors", minutes=60, model=model,
+        learning_rate=1e-2, rng=0, verbose=False,
+    )  # fmt: skip
+    assert own.card["finetuned"]["steps"] == 40
 
 
 def test_bad_arguments_before_any_work(eeg_cov, forwards, model, tmp_path):

@@ -82,3 +82,22 @@ def test_amplitudes_fit_the_data(columns):
     field = operator.problem.gain @ operator.estimate(data)
     explained = 1 - np.sum((data - field) ** 2, axis=0) / np.sum(data**2, axis=0)
     assert np.median(explained) > 0.6
+
+
+@pytest.mark.parametrize("kind", ["meg", "both", "eeg"])
+def test_auditory_cortex_of_real_recordings(kind, auditory):
+    """Around 100 ms, the strongest source of each hemisphere; EEG of six trials tells little."""
+    evoked, forward, noise_cov = auditory
+    picks = {"meg": "meg", "eeg": "eeg", "both": ["meg", "eeg"]}[kind]
+    evoked = evoked.copy().pick(picks, exclude="bads").crop(0.08, 0.12)
+    stc = apply_piunet(evoked, forward, noise_cov)
+    assert np.isfinite(stc.data).all()
+    strength = stc.data.mean(axis=1)
+    places = forward["source_rr"]
+    for side, cortex in ((-1, [-0.050, 0.012, 0.062]), (1, [0.052, 0.012, 0.062])):
+        mine = np.flatnonzero(side * places[:, 0] > 0)
+        peak = mine[strength[mine].argmax()]
+        distance = np.linalg.norm(places[peak] - cortex)
+        print(f"{kind}: {1e3 * distance:.0f} mm from the auditory cortex at x = {cortex[0]}")
+        assert distance < (0.05 if kind == "eeg" else 0.02)
+        assert strength[peak] > 0.2 * strength.max()
