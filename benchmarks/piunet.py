@@ -205,7 +205,7 @@ def run_start(args) -> None:
 
 
 def column_errors(case: str, model: str, n_columns: int) -> list[dict]:
-    """Distances between sources and maxima of their estimates, data at 30 dB."""
+    """Distances between sources and maxima of their estimates, data at 20 dB."""
     info, forward, noise_cov = CASES[case]()
     forward = mne.pick_channels_forward(forward, info["ch_names"], ordered=True)
     rng, n_sources = np.random.default_rng(0), forward["nsource"]
@@ -218,7 +218,7 @@ def column_errors(case: str, model: str, n_columns: int) -> list[dict]:
         evoked.set_eeg_reference("average", projection=True)
     std = np.sqrt(noise_cov["data"])[:, None]
     seen = evoked.copy().apply_proj().data / std
-    evoked.data *= 10**1.5 / np.sqrt(np.mean(seen**2, axis=0))
+    evoked.data *= 10 / np.sqrt(np.mean(seen**2, axis=0))
     evoked.data += std * rng.standard_normal(evoked.data.shape)
 
     loose = 1.0 if gain.shape[2] == 3 else 0.0
@@ -227,7 +227,7 @@ def column_errors(case: str, model: str, n_columns: int) -> list[dict]:
     )
     estimates = {
         "piunet": apply_piunet(evoked, forward, noise_cov, model=model),
-        "eLORETA": mne.minimum_norm.apply_inverse(evoked, inverse, 1e-3, "eLORETA"),
+        "eLORETA": mne.minimum_norm.apply_inverse(evoked, inverse, 1e-2, "eLORETA"),
     }
     rows = []
     for name, stc in estimates.items():
