@@ -254,7 +254,7 @@ def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
     """
     moments, patches = voxels[:, :, :N_MOMENTS], voxels[:, :, N_MOMENTS : N_MOMENTS + N_PATCHES]
     moments = torch.sqrt((moments.unflatten(2, (-1, 3)) ** 2).sum(dim=3) + 1e-12)
-    patches = (torch.exp(-math.log(FLOOR) * (patches - 1)) - FLOOR).clamp(min=0)
+    patches = torch.expm1(-math.log(FLOOR) * patches)  # times the floor
     maps = torch.cat([moments, patches], dim=2)
     totals = (inside @ maps).transpose(1, 2).clamp(min=1e-12)
     return maps @ (weights / totals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 
 from mne_invkit.problem import InverseProblem, prepare_problem
-from mne_piunet.inference import load_network
+from mne_piunet.inference import load_network, side_by_side
 from mne_piunet.physics import Physics, make_physics
 from mne_piunet.sharing import Sharing, make_sharing
 from mne_piunet.weights import Weights, load_piunet
@@ -74,12 +75,16 @@ class PIUNet:
         power = np.sum(data**2, axis=0)
         loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
         _check_power(power[loud] / noise_power / max(len(data), 1))
-        for start in range(0, len(loud), batch_size):
-            some = loud[start : start + batch_size]
+
+        def solve(some):
             found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
             moments = found[:, :3].reshape(len(some), 3, -1)[:, :, self.physics.voxels]
             moments = self.sharing.share(moments.transpose(2, 0, 1), data[:, some])
             sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
+
+        batches = [loud[k : k + batch_size] for k in range(0, len(loud), batch_size)]
+        with side_by_side() as n_threads, ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(solve, batches))
         field = gain @ sources
         size = np.sum(field * data, axis=0)
         size /= np.maximum(np.sum(field**2, axis=0), np.finfo(np.float32).tiny)
