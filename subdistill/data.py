@@ -1,0 +1,49 @@
+"""Batches of a data loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+def batches(loader: Iterable, device: torch.device) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Inputs and targets of all batches.
+
+    Parameters
+    ----------
+    loader : iterable
+        Gives batches: inputs alone, or a tuple or list of inputs and targets.
+    device : torch.device
+        Where to put them.
+
+    Yields
+    ------
+    inputs : Tensor, shape (batch, ...)
+        What the model takes.
+    targets : Tensor, shape (batch, ...) | None
+        Labels, or what else the second entry is.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch.
+    """
+    empty = True
+    for batch in loader:
+        empty = False
+        parts = batch if isinstance(batch, (tuple, list)) else (batch, None)
+        yield tuple(part if part is None else part.to(device) for part in parts[:2])
+    if empty:
+        raise ValueError(
+            "The data loader gave no batch: the data set is empty, or smaller than one batch "
+            "with drop_last=True."
+        )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter or buffer, the processor without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
