@@ -10,10 +10,65 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a model keeps the channels of its layers.
+
+    Three axes are (batch, channels, time) in a model that holds an ``nn.Conv1d``, and tokens in
+    any other; four are (batch, channels, height, width) unless the model's ``output_fmt`` is
+    "NHWC". The leading tokens left out are the model's ``num_prefix_tokens``, or one if it has a
+    ``class_token``. These are the attributes of timm and torchvision; give them to a model of
+    your own where they are needed.
+
+    Attributes
+    ----------
+    tokens : bool
+        Whether three axes are tokens.
+    nhwc : bool
+        Whether four axes have the channels last.
+    n_prefix : int
+        Leading tokens that stand for no place.
+    """
+
+    tokens: bool
+    nhwc: bool
+    n_prefix: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Layout:
+        """Return the layout of a model."""
+        return cls(
+            tokens=not any(isinstance(m, nn.Conv1d) for m in model.modules()),
+            nhwc=getattr(model, "output_fmt", None) == "NHWC",
+            n_prefix=getattr(model, "num_prefix_tokens", int(hasattr(model, "class_token"))),
+        )
+
+    def to_map(self, output: Tensor) -> Tensor:
+        """Return the map of an output."""
+        if output.ndim == 2:
+            return output[:, :, None]
+        if output.ndim == 3 and self.tokens:
+            return output[:, self.n_prefix :].transpose(1, 2)
+        if output.ndim == 4 and self.nhwc:
+            return output.permute(0, 3, 1, 2)
+        return output
+
+    def from_map(self, value: Tensor, output: Tensor) -> Tensor:
+        """Return an output with another map, its leading tokens kept."""
+        if output.ndim == 2:
+            return value[:, :, 0]
+        if output.ndim == 3 and self.tokens:
+            return torch.cat([output[:, : self.n_prefix], value.transpose(1, 2)], dim=1)
+        if output.ndim == 4 and self.nhwc:
+            return value.permute(0, 2, 3, 1)
+        return value
 
 
 class Capture:
@@ -38,14 +93,6 @@ class Capture:
     ValueError
         If the model has no such layer; close names are listed.
 
-    Notes
-    -----
-    Three axes are (batch, channels, time) in a model that holds an ``nn.Conv1d``, and tokens in
-    any other; four are (batch, channels, height, width) unless the model's ``output_fmt`` is
-    "NHWC". The leading tokens left out are the model's ``num_prefix_tokens``, or one if it has a
-    ``class_token``. These are the attributes of timm and torchvision; give them to a model of
-    your own where they are needed.
-
     Examples
     --------
     >>> import torch
@@ -64,10 +111,7 @@ class Capture:
         self._modules = {name: find_layer(inner, name) for name in layers}
         self._outputs: dict[str, Tensor] = {}
         self._handles = []
-        self._has_1d = any(isinstance(m, nn.Conv1d) for m in inner.modules())
-        self._nhwc = getattr(inner, "output_fmt", None) == "NHWC"
-        one = int(hasattr(inner, "class_token"))
-        self._n_prefix = getattr(inner, "num_prefix_tokens", one)
+        self._layout = Layout.of(inner)
 
     def __enter__(self) -> Capture:
         for name, module in self._modules.items():
@@ -87,31 +131,16 @@ class Capture:
 
     def _hook(self, name: str):
         def record(module, inputs, output):
-            several = type(output) in (tuple, list)
-            first = output[0] if several else output
-            if not isinstance(first, Tensor):
-                raise TypeError(
-                    f"Layer {name!r} returns {type(first).__name__}: choose a module whose output "
-                    "is a tensor, or a tuple or list that begins with one."
-                )
+            first = first_tensor(output, name)
             if not self._wants_gradients:
                 self._outputs[name] = first.clone()
                 return None
             if not first.requires_grad:
                 first = first.detach().requires_grad_()
             self._outputs[name] = first
-            return type(output)([first.clone(), *output[1:]]) if several else first.clone()
+            return with_first(output, first.clone())
 
         return record
-
-    def _as_map(self, value: Tensor) -> Tensor:
-        if value.ndim == 2:
-            return value[:, :, None]
-        if value.ndim == 3 and not self._has_1d:
-            return value[:, self._n_prefix :].transpose(1, 2)
-        if value.ndim == 4 and self._nhwc:
-            return value.permute(0, 3, 1, 2)
-        return value
 
     def maps(self) -> dict[str, Tensor]:
         """Maps of the layers in the last forward pass.
@@ -127,7 +156,7 @@ class Capture:
                 f"Layer {missing[0]!r} did not run: call the model inside the context first, and "
                 "choose layers that its forward() uses."
             )
-        return {name: self._as_map(self._outputs[name]) for name in self._modules}
+        return {name: self._layout.to_map(self._outputs[name]) for name in self._modules}
 
     def gradients(self, scalar: Tensor) -> dict[str, Tensor]:
         """Gradients of the sum of a scalar with respect to the maps.
@@ -150,7 +179,7 @@ class Capture:
                     f"The scalar does not depend on layer {name!r}: choose a layer before the "
                     "output, or another context."
                 )
-        return {n: self._as_map(g) for n, g in zip(self._modules, found, strict=True)}
+        return {n: self._layout.to_map(g) for n, g in zip(self._modules, found, strict=True)}
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -172,6 +201,22 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
             "(all: dict(model.named_modules()))."
         )
     return modules[name]
+
+
+def first_tensor(output, name: str) -> Tensor:
+    """Return the output of a layer, or what it begins with."""
+    first = output[0] if type(output) in (tuple, list) else output
+    if not isinstance(first, Tensor):
+        raise TypeError(
+            f"Layer {name!r} returns {type(first).__name__}: choose a module whose output is a "
+            "tensor, or a tuple or list that begins with one."
+        )
+    return first
+
+
+def with_first(output, first: Tensor):
+    """Return the output of a layer that begins with another tensor."""
+    return first if isinstance(output, Tensor) else type(output)([first, *output[1:]])
 
 
 @contextmanager

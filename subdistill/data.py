@@ -47,3 +47,14 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def check_labels(labels: Tensor, output: Tensor) -> None:
+    """Raise if a label is not the number of one of the outputs."""
+    low, high = labels.aminmax()
+    if low < 0 or high >= output.shape[1]:
+        raise ValueError(
+            f"The labels go from {low} to {high}, but the subtask has the classes 0 to "
+            f"{output.shape[1] - 1}: choose and renumber them with "
+            "subdistill.vision.select_classes(data, classes)."
+        )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from subdistill.capture import Capture, frozen
-from subdistill.data import batches, device_of
+from subdistill.data import batches, check_labels, device_of
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 """Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
@@ -66,6 +66,7 @@ def target_logit(output: Tensor, targets: Tensor | None) -> Tensor:
     """
     if targets is None:
         raise ValueError('Without labels, the context must be "margin" or a function.')
+    check_labels(targets, output)
     return output.gather(1, targets[:, None]).squeeze(1)
 
 
