@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,8 @@ def batches(loader: Iterable, device: torch.device) -> Iterator[tuple[Tensor, Te
     empty = True
     for batch in loader:
         empty = False
-        parts = batch if isinstance(batch, (tuple, list)) else (batch, None)
-        yield tuple(part if part is None else part.to(device) for part in parts[:2])
+        inputs, targets = (*(batch if isinstance(batch, (tuple, list)) else [batch]), None)[:2]
+        yield inputs.to(device), targets if targets is None else targets.to(device)
     if empty:
         raise ValueError(
             "The data loader gave no batch: the data set is empty, or smaller than one batch "
@@ -58,3 +58,15 @@ def check_labels(labels: Tensor, output: Tensor) -> None:
             f"{output.shape[1] - 1}: choose and renumber them with "
             "subdistill.vision.select_classes(data, classes)."
         )
+
+
+def choose(output: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """Return the outputs that belong to the subtask, all without `classes`."""
+    if classes is None:
+        return output
+    if output.ndim != 2 or not all(0 <= c < output.shape[1] for c in classes):
+        raise ValueError(
+            f"The classes {list(classes)} are not all among the outputs, which have the shape "
+            f"{tuple(output.shape)}: count from 0, or pass classes=None for all."
+        )
+    return output[:, list(classes)]

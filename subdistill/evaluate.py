@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from subdistill.capture import Layout, find_layer, first_tensor, frozen, unwrap, with_first
-from subdistill.data import batches, check_labels, device_of
+from subdistill.data import batches, check_labels, choose, device_of
 from subdistill.subspace import Subspace
 
 
@@ -42,8 +42,7 @@ def accuracy(model: nn.Module, loader: Iterable, classes: Sequence[int] | None =
         for inputs, labels in batches(loader, device_of(model)):
             if labels is None:
                 raise ValueError("Accuracy needs batches of inputs and labels, not inputs alone.")
-            output = model(inputs)
-            output = output if classes is None else output[:, classes]
+            output = choose(model(inputs), classes)
             check_labels(labels, output)
             right += (output.argmax(dim=1) == labels).sum().item()
             total += len(labels)

@@ -83,6 +83,8 @@ class SubDistill(nn.Module):
         With a subspace of at most as many dimensions as the student has channels.
     """
 
+    needs_subspace = True
+
     def __init__(self, pair: Pair):
         super().__init__()
         subspace = pair.subspace

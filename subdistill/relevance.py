@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from subdistill.capture import Capture, frozen
-from subdistill.data import batches, check_labels, device_of
+from subdistill.data import batches, check_labels, choose, device_of
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 """Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
@@ -222,9 +222,7 @@ def measure_moments(
     with frozen(teacher), Capture(teacher, layers, gradients=scalar is not None) as captured:
         for inputs, targets in batches(loader, device_of(teacher)):
             with torch.set_grad_enabled(scalar is not None):
-                output = teacher(inputs)
-                if classes is not None:
-                    output = output[:, classes]
+                output = choose(teacher(inputs), classes)
                 gradients = captured.gradients(scalar(output, targets)) if scalar else {}
             for name, value in captured.maps().items():
                 pair = [value.detach(), *([gradients[name]] if scalar else [])]

@@ -38,10 +38,10 @@ def definite_relevance(moments: Moments) -> Tensor:
     """
     s_a, s_c = moments.activation, moments.context
     if s_a.trace() <= 0 or s_c.trace() <= 0:
-        what = "activations" if s_a.trace() <= 0 else "gradients"
+        what = "activations do not vary" if s_a.trace() <= 0 else "gradients are zero"
         raise ValueError(
-            f"The {what} of this layer do not vary on these data: choose another layer, more "
-            "data, or another context."
+            f"The {what} in this layer: choose another one, more data, or another context (after "
+            "the last block of a transformer, only the class token reaches the output)."
         )
     ratio = (s_c.trace() / s_a.trace()).sqrt()
     return moments.cross + moments.cross.T + 2 * ratio * s_a + 2 / ratio * s_c

@@ -263,5 +263,5 @@ def test_errors_say_what_to_do():
         measure_moments(teacher(classes=1), batches, ["0"])
     with pytest.raises(ValueError, match="hold no gradients"):
         make_subspace(measure_moments(model, batches, ["0"], context=None)["0"], 2)
-    with pytest.raises(ValueError, match="gradients of this layer do not vary"):
+    with pytest.raises(ValueError, match="gradients are zero in this layer"):
         fit_subspaces(model, batches, {"0": 2}, context=lambda output, targets: 0 * output[:, 0])
