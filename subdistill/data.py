@@ -56,17 +56,36 @@ def check_labels(labels: Tensor, output: Tensor) -> None:
         raise ValueError(
             f"The labels go from {low} to {high}, but the subtask has the classes 0 to "
             f"{output.shape[1] - 1}: choose and renumber them with "
-            "subdistill.vision.select_classes(data, classes)."
+            "subdistill.subtask.select_classes(data, classes)."
         )
 
 
-def choose(output: Tensor, classes: Sequence[int] | None) -> Tensor:
-    """Return the outputs that belong to the subtask, all without `classes`."""
+Classes = Sequence[int | Sequence[int]]
+"""Outputs of a subtask, in the order of its labels: single ones, or groups that count as one."""
+
+
+def choose(output: Tensor, classes: Classes | None) -> Tensor:
+    """Logits of a subtask.
+
+    Parameters
+    ----------
+    output : Tensor, shape (batch, n_outputs)
+        Logits of all classes.
+    classes : sequence of (int | sequence of int) | None
+        Outputs that belong to the subtask; a group becomes the logit that any of it is true,
+        log sum exp. None for all outputs as they are.
+
+    Returns
+    -------
+    logits : Tensor, shape (batch, n_classes)
+        Logits of the subtask's classes.
+    """
     if classes is None:
         return output
-    if output.ndim != 2 or not all(0 <= c < output.shape[1] for c in classes):
+    groups = [[c] if isinstance(c, int) else list(c) for c in classes]
+    if output.ndim != 2 or not all(0 <= c < output.shape[1] for group in groups for c in group):
         raise ValueError(
             f"The classes {list(classes)} are not all among the outputs, which have the shape "
             f"{tuple(output.shape)}: count from 0, or pass classes=None for all."
         )
-    return output[:, list(classes)]
+    return torch.stack([output[:, group].logsumexp(dim=1) for group in groups], dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from subdistill.adapter import align
 from subdistill.capture import Capture, frozen, unwrap
-from subdistill.data import batches, choose
+from subdistill.data import Classes, batches, choose
 from subdistill.evaluate import accuracy
 from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd_loss
 from subdistill.pairing import pair_layers
@@ -57,7 +57,7 @@ def distill(
     objective: str | LayerLoss = "subdistill",
     subspace: str | Basis | Mapping[str, Subspace] = "prca",
     context: str | Scalar | None = "margin",
-    classes: Sequence[int] | None = None,
+    classes: Classes | None = None,
     output_loss: Callable[[Tensor, Tensor], Tensor] = kd_loss,
     validation: DataLoader | None = None,
     score: Callable[[nn.Module, DataLoader], float] = accuracy,
@@ -88,7 +88,7 @@ def distill(
     context : str | callable | None
         Name in :data:`subdistill.relevance.CONTEXTS`, or a function of output and targets that
         returns one number for each sample; None for subspaces that need none.
-    classes : sequence of int | None
+    classes : sequence of (int | sequence of int) | None
         Outputs of the teacher that the student's outputs stand for; None for all.
     output_loss : callable
         Function of the outputs of student and teacher that returns a scalar.
@@ -175,7 +175,7 @@ def _probe(
     student: nn.Module,
     layers: Mapping[str, str],
     inputs: Tensor,
-    classes: Sequence[int] | None,
+    classes: Classes | None,
     same_outputs: bool,
 ) -> dict[str, tuple[int, int]]:
     """Channels of student and teacher in each pair, once it is known that they go together."""

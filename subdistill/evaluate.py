@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from subdistill.capture import Layout, find_layer, first_tensor, frozen, unwrap, with_first
-from subdistill.data import batches, check_labels, choose, device_of
+from subdistill.data import Classes, batches, check_labels, choose, device_of
 from subdistill.subspace import Subspace
 
 
-def accuracy(model: nn.Module, loader: Iterable, classes: Sequence[int] | None = None) -> float:
+def accuracy(model: nn.Module, loader: Iterable, classes: Classes | None = None) -> float:
     """Share of samples whose class is found.
 
     Parameters
@@ -22,7 +22,7 @@ def accuracy(model: nn.Module, loader: Iterable, classes: Sequence[int] | None =
         A classifier; as it was afterwards.
     loader : iterable
         Batches of inputs and labels.
-    classes : sequence of int | None
+    classes : sequence of (int | sequence of int) | None
         Outputs to choose among, in the order of the labels; None for all.
 
     Returns
@@ -93,7 +93,7 @@ def projected_accuracy(
     subspace: Subspace,
     ranks: Sequence[int],
     *,
-    classes: Sequence[int] | None = None,
+    classes: Classes | None = None,
 ) -> dict[int, float]:
     """Accuracy of a teacher of which one layer keeps k dimensions only.
 
@@ -109,7 +109,7 @@ def projected_accuracy(
         Subspace of the layer, of the largest of the ranks or more.
     ranks : sequence of int
         Dimensions k to try.
-    classes : sequence of int | None
+    classes : sequence of (int | sequence of int) | None
         Outputs of the teacher to choose among, in the order of the labels; None for all.
 
     Returns

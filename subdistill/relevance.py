@@ -6,13 +6,13 @@ seen once and never stored: memory does not grow with the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from subdistill.capture import Capture, frozen
-from subdistill.data import batches, check_labels, choose, device_of
+from subdistill.data import Classes, batches, check_labels, choose, device_of
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 """Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
@@ -171,7 +171,7 @@ def measure_moments(
     layers: Iterable[str],
     *,
     context: str | Scalar | None = "margin",
-    classes: Sequence[int] | None = None,
+    classes: Classes | None = None,
     positions: int | None = POSITIONS,
     seed: int = 0,
 ) -> dict[str, Moments]:
@@ -188,7 +188,7 @@ def measure_moments(
     context : str | callable | None
         Name in :data:`CONTEXTS`, or a function of output and targets that returns one number
         for each sample; None to leave gradients out.
-    classes : sequence of int | None
+    classes : sequence of (int | sequence of int) | None
         Outputs of the teacher that belong to the subtask; None for all.
     positions : int | None
         Random positions to keep of each sample; None for all.

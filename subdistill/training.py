@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from subdistill.capture import Capture, unwrap
-from subdistill.data import batches, check_labels, choose
+from subdistill.data import Classes, batches, check_labels, choose
 from subdistill.objectives import Objective
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -124,7 +124,7 @@ class Training:
         The losses.
     layers : dict of str
         The student's layer for each of the teacher's.
-    classes : sequence of int | None
+    classes : sequence of (int | sequence of int) | None
         Outputs of the teacher that the student's outputs stand for.
     recipe : Recipe
         How to train.
@@ -147,7 +147,7 @@ class Training:
         student: nn.Module,
         objective: Objective,
         layers: Mapping[str, str],
-        classes: Sequence[int] | None,
+        classes: Classes | None,
         recipe: Recipe,
         folder: Path | None,
         fabric: Fabric,

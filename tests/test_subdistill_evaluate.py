@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from subdistill.data import choose  # noqa: E402
 from subdistill.evaluate import accuracy, projected, projected_accuracy  # noqa: E402
 from subdistill.relevance import measure_moments  # noqa: E402
 from subdistill.subspace import make_subspace  # noqa: E402
@@ -97,3 +98,13 @@ def test_errors_say_what_to_do():
         accuracy(nn.Identity(), [torch.eye(4)])
     with pytest.raises(ValueError, match="no layer 'conv'"), projected(conv(), {"conv": None}):
         pass
+
+
+def test_group_of_classes_counts_as_one():
+    """The probability of a group is the sum of its members'."""
+    output = torch.randn(6, 5)
+    found = choose(output, [3, [0, 4]]).softmax(dim=1)
+    chosen = output[:, [3, 0, 4]].softmax(dim=1)
+    torch.testing.assert_close(found[:, 0], chosen[:, 0])
+    torch.testing.assert_close(found[:, 1], chosen[:, 1:].sum(dim=1))
+    assert torch.equal(choose(output, [3, 1]), output[:, [3, 1]])
