@@ -83,13 +83,15 @@ def _same_resolution(theirs: list[_Layer], ours: list[_Layer]) -> dict[str, str]
 
 
 def _blocks(runs: list[list[_Layer]], class_token: bool) -> list[_Layer]:
-    """Stages, or the blocks of the only one: the largest group of siblings."""
+    """Stages, or the blocks of the only one: the members of its longest container."""
     if len(runs) > 1:
         return [run[-1] for run in runs]
     siblings: dict[str, list[_Layer]] = {}
     for layer in runs[0]:
-        siblings.setdefault(layer.name.rpartition(".")[0], []).append(layer)
-    blocks = max(siblings.values(), key=len)
+        container, _, name = layer.name.rpartition(".")
+        if name.isdigit():
+            siblings.setdefault(container, []).append(layer)
+    blocks = max(siblings.values(), key=len, default=runs[0][-1:])
     return blocks[:-1] if class_token and len(blocks) > 1 else blocks
 
 
@@ -120,7 +122,8 @@ def _runs(model: nn.Module, inputs: Tensor) -> list[list[_Layer]]:
         if not runs or runs[-1][-1].n_positions != layer.n_positions:
             runs.append([])
         runs[-1].append(layer)
-    return runs
+    # with a class token the resolution stays; before it joins, one patch would be left out for it
+    return [max(runs, key=len)] if layout.n_prefix and runs else runs
 
 
 def _outer_layers(module: nn.Module, prefix: str = ""):

@@ -61,7 +61,7 @@ def test_mathematics_needs_no_mne(path):
 
 def test_subdistill_needs_only_torch_and_numpy():
     """All but the engine, which also needs what `pip install "mne-invkit[train]"` brings."""
-    engine = {"lightning_fabric": {"distill", "training"}, "tqdm": {"training"}}
+    engine = {"lightning_fabric": {"distill", "training", "vision_run"}, "tqdm": {"training"}}
     for path in files("subdistill"):
         allowed = {package for package, names in engine.items() if path.stem in names}
         found = packages_of([path], top_level=True) - sys.stdlib_module_names
