@@ -56,8 +56,16 @@ def _conv(n_in: int, n_out: int, stride: int) -> nn.Sequential:
     )
 
 
-class _Block(nn.Module):
-    """Two convolutions beside a shortcut without parameters."""
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut without parameters.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    stride : int
+        Of the first convolution and the shortcut.
+    """
 
     def __init__(self, n_in: int, n_out: int, stride: int):
         super().__init__()
@@ -69,11 +77,16 @@ class _Block(nn.Module):
         self.relu2 = nn.ReLU()
         self.stride, self.pad = stride, (n_out - n_in) // 2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is summed: subsampled inputs with channels of zeros, and the residual."""
         shortcut = x[:, :, :: self.stride, :: self.stride]
         shortcut = functional.pad(shortcut, (0, 0, 0, 0, self.pad, self.pad))
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(x)) + shortcut)
+        return shortcut, self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, n_in, height, width) to (batch, n_out, height', width')."""
+        shortcut, residual = self.branches(x)
+        return self.relu2(shortcut + residual)
 
 
 class CifarResNet(nn.Module):
@@ -103,8 +116,8 @@ class CifarResNet(nn.Module):
 
     @staticmethod
     def _stage(n_in: int, n_out: int, stride: int, n_blocks: int) -> nn.Sequential:
-        rest = (_Block(n_out, n_out, 1) for _ in range(n_blocks - 1))
-        return nn.Sequential(_Block(n_in, n_out, stride), *rest)
+        rest = (ResidualBlock(n_out, n_out, 1) for _ in range(n_blocks - 1))
+        return nn.Sequential(ResidualBlock(n_in, n_out, stride), *rest)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, 3, height, width) to logits (batch, n_classes)."""
