@@ -1,0 +1,121 @@
+"""Tables and picture of the results of vision.py."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).with_name("vision.csv")
+FIELDS = [
+    "subtask", "fraction", "seed", "method", "weight", "epochs", "validation", "accuracy",
+    "integrated_gradients", "lrp", "best_epoch", "seconds",
+]  # fmt: skip
+SCORES = {"accuracy": 100.0, "integrated_gradients": 1.0, "lrp": 1.0}
+
+
+def read_rows() -> list[dict]:
+    """Rows of the results, their numbers as numbers."""
+    if not RESULTS.exists():
+        return []
+    with RESULTS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for name in FIELDS:
+            if name in ("seed", "epochs", "best_epoch"):
+                row[name] = int(row[name])
+            elif name not in ("subtask", "method"):
+                row[name] = float(row[name])
+    return rows
+
+
+def best_weights(rows: list[dict], seed: int) -> dict[tuple, float]:
+    """Weight with the highest validation score of a seed, by subtask, fraction and method."""
+    best = {}
+    for row in rows:
+        key = row["subtask"], row["fraction"], row["method"]
+        if row["seed"] == seed and (key not in best or row["validation"] > best[key]["validation"]):
+            best[key] = row
+    return {key: row["weight"] for key, row in best.items()}
+
+
+def chosen_rows(rows: list[dict], seed: int) -> list[dict]:
+    """Rows with the chosen weights."""
+    best = best_weights(rows, seed)
+    return [r for r in rows if r["weight"] == best.get((r["subtask"], r["fraction"], r["method"]))]
+
+
+def paired(rows: list[dict], score: str, one: str, other: str) -> np.ndarray:
+    """Differences between two methods on the same images and seeds."""
+    values = [
+        {(r["subtask"], r["fraction"], r["seed"]): r[score] for r in rows if r["method"] == method}
+        for method in (one, other)
+    ]
+    return np.array([values[0][k] - values[1][k] for k in values[0] if k in values[1]])
+
+
+def interval(values: np.ndarray, rng: int = 0) -> tuple[float, float]:
+    """95 % of the bootstrapped means."""
+    draws = np.random.default_rng(rng).choice(values, (10_000, len(values))).mean(axis=1)
+    return tuple(np.quantile(draws, [0.025, 0.975]))
+
+
+def table(rows: list[dict], methods: list[str], fraction: float) -> str:
+    """Markdown: means of each method, and the difference of SubDistill to it with its interval."""
+    rows = [r for r in rows if r["fraction"] == fraction]
+    lines = [
+        "| method | runs | accuracy (%) | SubDistill is better by | IG | LRP |",
+        "|:--|---:|---:|---:|---:|---:|",
+    ]
+    for method in methods:
+        mine = [r for r in rows if r["method"] == method]
+        if not mine:
+            continue
+        means = {name: scale * np.mean([r[name] for r in mine]) for name, scale in SCORES.items()}
+        ahead = "–"
+        gain = 100 * paired(rows, "accuracy", "SubDistill", method)
+        if method != "SubDistill" and len(gain):
+            low, high = interval(gain)
+            ahead = f"{gain.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+        lines.append(
+            f"| {method} | {len(mine)} | {means['accuracy']:.1f} | {ahead} | "
+            f"{means['integrated_gradients']:.3f} | {means['lrp']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict], methods: list[str]):
+    """Draw the difference of each method to KD, with intervals, for each score and fraction."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(SCORES), sharey=True)
+    others = [m for m in methods if m != "KD"][::-1]
+    for axis, (score, scale) in zip(axes, SCORES.items(), strict=True):
+        for shift, fraction in enumerate(sorted({r["fraction"] for r in rows})):
+            some = [r for r in rows if r["fraction"] == fraction]
+            for place, method in enumerate(others):
+                gain = scale * paired(some, score, method, "KD")
+                if len(gain):
+                    low, high = interval(gain)
+                    y, colour = place + 0.2 * shift, f"C{shift}"
+                    axis.plot([low, high], [y, y], color=colour)
+                    first = place == len(others) - 1
+                    label = f"{100 * fraction:.0f} % of the images" if first else None
+                    axis.plot(gain.mean(), y, "o", color=colour, label=label)
+        axis.axvline(0, color="0.7", zorder=0)
+        axis.set(xlabel=f"{score.replace('_', ' ')}, difference to KD")
+    axes[0].set_yticks(range(len(others)), others)
+    axes[0].legend(loc="lower left", fontsize="small")
+    return figure
+
+
+def write_report(methods: dict, seed: int) -> None:
+    """Print the tables and draw the picture."""
+    rows = chosen_rows(read_rows(), seed)
+    for fraction in sorted({r["fraction"] for r in rows}):
+        print(f"\n{100 * fraction:.0f} % of the images\n")
+        print(table(rows, list(methods), fraction))
+    if rows:
+        plot(rows, list(methods)).savefig(RESULTS.with_suffix(".png"), dpi=120)
