@@ -139,7 +139,8 @@ def distill(
     make = find_objective(objective)
     teacher.to(fabric.device)
     student.to(fabric.device)
-    with torch.random.fork_rng(), frozen(teacher):
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(cuda), frozen(teacher):
         torch.manual_seed(recipe.seed)
         inputs, _ = next(batches(data, fabric.device))
         if make is None:

@@ -155,7 +155,7 @@ class Training:
         self._teacher, self._student, self._layers = teacher, student, layers
         self._classes, self._recipe = classes, recipe
         self._folder, self._fabric = folder, fabric
-        self._captured = Capture(student, layers.values())
+        self._captured, self._wanted = Capture(student, layers.values()), Capture(teacher, layers)
         step = Step(student, objective, layers, self._captured)
         optimizer = torch.optim.AdamW(
             step.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -204,53 +204,65 @@ class Training:
             range(state["epoch"], recipe.epochs), initial=state["epoch"], total=recipe.epochs,
             unit="epoch", disable=None if fabric.is_global_zero else True,
         )  # fmt: skip
-        for epoch in epochs:
-            if recipe.patience and epoch - state["best_epoch"] > recipe.patience:
-                break
-            seed = np.random.SeedSequence((recipe.seed, epoch)).generate_state(1)[0]
-            torch.manual_seed(int(seed))  # an epoch is a function of the state before it
-            rate = recipe.learning_rate * SCHEDULES[recipe.schedule](epoch, recipe.epochs)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            row = {"epoch": epoch, "learning_rate": rate, **self._train_epoch(loader)}
-            if validation is not None:
-                row["score"] = float(score(self._kept, validation))
-            if row.get("score", math.inf) > state["best_score"] or validation is None:
-                weights = self._kept.state_dict()
-                state["best"] = {k: v.detach().cpu().clone() for k, v in weights.items()}
-                state["best_epoch"] = epoch
-                state["best_score"] = row.get("score", state["best_score"])
-            state["history"].append(row)
-            state["epoch"] = epoch + 1
-            epochs.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "score") if k in row})
-            fabric.log_dict(row, step=epoch)
-            self._save()
+        with self._captured, self._wanted:
+            for epoch in epochs:
+                if recipe.patience and epoch - state["best_epoch"] > recipe.patience:
+                    break
+                row = self._run_epoch(epoch, loader, validation, score)
+                epochs.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "score") if k in row})
+                fabric.log_dict(row, step=epoch)
+                self._save()
         unwrap(self._student).load_state_dict(state["best"])
+
+    def _run_epoch(
+        self,
+        epoch: int,
+        loader: DataLoader,
+        validation: DataLoader | None,
+        score: Callable[[nn.Module, DataLoader], float],
+    ) -> dict[str, float]:
+        """Train, score, and keep the weights if they are the best; return the row of the log."""
+        recipe, state = self._recipe, self._state
+        seed = np.random.SeedSequence((recipe.seed, epoch)).generate_state(1)[0]
+        torch.manual_seed(int(seed))  # an epoch is a function of the state before it
+        rate = recipe.learning_rate * SCHEDULES[recipe.schedule](epoch, recipe.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        row = {"epoch": epoch, "learning_rate": rate, **self._train_epoch(loader)}
+        if validation is not None:
+            row["score"] = float(score(self._kept, validation))
+        better = row.get("score", math.inf) > state["best_score"]
+        if validation is None or better or not state["best"]:
+            weights = self._kept.state_dict()
+            state["best"] = {k: v.detach().cpu().clone() for k, v in weights.items()}
+            state["best_epoch"], state["best_score"] = epoch, row.get("score", -math.inf)
+        state["history"].append(row)
+        state["epoch"] = epoch + 1
+        return row
 
     def _train_epoch(self, loader: DataLoader) -> dict[str, float]:
         """Train on all batches and return the mean of each loss."""
         fabric, recipe = self._fabric, self._recipe
         self._step.train()
         sums, n_batches = Counter(), 0
-        with self._captured, Capture(self._teacher, self._layers) as wanted_maps:
-            for inputs, targets in batches(loader, fabric.device):
-                with torch.no_grad(), fabric.autocast():
-                    wanted = choose(self._teacher(inputs), self._classes)
-                if targets is not None and targets.ndim == 1 and wanted.ndim == 2:
-                    check_labels(targets, wanted)
-                n_batches += 1
-                waits = n_batches % recipe.accumulate > 0
-                with fabric.no_backward_sync(self._step, enabled=waits):
-                    losses = self._step(inputs, wanted, wanted_maps.maps())
-                    values = torch.stack([x.detach() for x in losses.values()]).tolist()
-                    values = dict(zip(losses, values, strict=True))
-                    self._check_finite(values, inputs, targets)
-                    fabric.backward(losses["loss"] / recipe.accumulate)
-                if not waits:
-                    self._update()
-                sums.update(values)
-            if waits:
+        for inputs, targets in batches(loader, fabric.device):
+            with torch.no_grad(), fabric.autocast():
+                wanted = choose(self._teacher(inputs), self._classes)
+            if targets is not None and targets.dtype == torch.long and wanted.ndim == 2:
+                check_labels(targets, wanted)
+            n_batches += 1
+            waits = n_batches % recipe.accumulate > 0
+            with fabric.no_backward_sync(self._step, enabled=waits):
+                losses = self._step(inputs, wanted, self._wanted.maps())
+                values = torch.stack([x.detach() for x in losses.values()]).tolist()
+                values = dict(zip(losses, values, strict=True))
+                self._check_finite(values, inputs, targets)
+                fabric.backward(losses["loss"] / recipe.accumulate)
+            if not waits:
                 self._update()
+            sums.update(values)
+        if waits:
+            self._update()
         return {name: value / n_batches for name, value in sums.items()}
 
     def _update(self) -> None:
