@@ -111,11 +111,11 @@ def plot(rows: list[dict], methods: list[str]):
     return figure
 
 
-def write_report(methods: dict, seed: int) -> None:
+def write_report(methods: list[str], seed: int) -> None:
     """Print the tables and draw the picture."""
     rows = chosen_rows(read_rows(), seed)
     for fraction in sorted({r["fraction"] for r in rows}):
         print(f"\n{100 * fraction:.0f} % of the images\n")
-        print(table(rows, list(methods), fraction))
+        print(table(rows, methods, fraction))
     if rows:
-        plot(rows, list(methods)).savefig(RESULTS.with_suffix(".png"), dpi=120)
+        plot(rows, methods).savefig(RESULTS.with_suffix(".png"), dpi=120)

@@ -126,7 +126,7 @@ class Capture:
         self._recompile()
 
     def _recompile(self) -> None:
-        if hasattr(self._model, "_orig_mod"):
+        if any(hasattr(module, "_orig_mod") for module in self._model.modules()):
             torch.compiler.reset()
 
     def _hook(self, name: str):

@@ -148,22 +148,25 @@ def distill(
         elif layers is None:
             layers = pair_layers(teacher, student, inputs)
         channels = _probe(teacher, student, layers, inputs, classes, output_loss is kd_loss)
+        ranks = {}
+        if getattr(make, "needs_subspace", False):
+            ranks = _ranks(channels, recipe.rank)
         if folder is not None:
             folder = Path(folder)
-            names = dict(
-                objective=objective, subspace=subspace, context=context, output_loss=output_loss
-            )
-            config = {name: _describe(value) for name, value in names.items()}
-            models = dict(teacher=_describe_model(teacher), student=_describe_model(student))
-            how = dict(layers=dict(layers), classes=classes and list(classes), **asdict(recipe))
-            _keep_config(folder / "config.json", config | models | how)
+            named = dict(
+                objective=objective, subspace=subspace, context=context, output_loss=output_loss,
+                teacher=teacher, student=student,
+            )  # fmt: skip
+            config = {name: _describe(value) for name, value in named.items()} | asdict(recipe)
+            config |= dict(layers=dict(layers), classes=classes and list(classes))
+            _keep_config(folder / "config.json", config)
         subspaces = {}
-        if getattr(make, "needs_subspace", False):
-            ranks = {name: recipe.rank or min(both) for name, both in channels.items()}
-            options = dict(context=context, classes=classes, seed=recipe.seed)
-            if fabric.is_global_zero:
-                subspaces = _find_subspaces(subspace, folder, teacher, data, ranks, **options)
-            subspaces = fabric.broadcast(subspaces)
+        if ranks and fabric.is_global_zero:
+            subspaces = _find_subspaces(
+                subspace, folder, teacher, data, ranks,
+                context=context, classes=classes, seed=recipe.seed,
+            )  # fmt: skip
+        subspaces = fabric.broadcast(subspaces)
         pairs = {name: Pair(*both, subspaces.get(name)) for name, both in channels.items()}
         losses = Objective(pairs, make, weight=recipe.weight, output_loss=output_loss)
         training = Training(teacher, student, losses, dict(layers), classes, recipe, folder, fabric)
@@ -197,6 +200,17 @@ def _probe(
     return channels
 
 
+def _ranks(channels: Mapping[str, tuple[int, int]], rank: int | None) -> dict[str, int]:
+    """Dimensions of the subspace of each pair."""
+    for name, (n_student, n_teacher) in channels.items():
+        if rank is not None and not 1 <= rank <= min(n_student, n_teacher):
+            raise ValueError(
+                f"A subspace of rank {rank} does not fit layer {name!r}: the teacher has "
+                f"{n_teacher} channels there, the student {n_student}."
+            )
+    return {name: rank or min(both) for name, both in channels.items()}
+
+
 def _find_subspaces(
     subspace: str | Basis | Mapping[str, Subspace],
     folder: Path | None,
@@ -222,12 +236,10 @@ def _find_subspaces(
 
 def _describe(value) -> str:
     """Name of something that has one, for a file."""
+    if isinstance(value, nn.Module):
+        n_parameters = sum(p.numel() for p in value.parameters())
+        return f"{type(unwrap(value)).__name__} of {n_parameters} parameters"
     return value if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
-
-
-def _describe_model(model: nn.Module) -> str:
-    n_parameters = sum(p.numel() for p in model.parameters())
-    return f"{type(unwrap(model)).__name__} of {n_parameters} parameters"
 
 
 def _keep_config(path: Path, config: Mapping) -> None:

@@ -86,6 +86,15 @@ SUBSPACES: dict[str, Basis] = dict(
 """Bases by name."""
 
 
+def find_basis(method: str | Basis) -> Basis:
+    """Return the basis of that name, or what is one already."""
+    if not isinstance(method, str):
+        return method
+    if method not in SUBSPACES:
+        raise ValueError(f"There is no subspace {method!r}: pass one of {list(SUBSPACES)}.")
+    return SUBSPACES[method]
+
+
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors, the largest first."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
@@ -242,11 +251,8 @@ def make_subspace(
     tensor([[0.8643],
             [0.5030]])
     """
-    if isinstance(method, str) and method not in SUBSPACES:
-        raise ValueError(f"There is no subspace {method!r}: pass one of {list(SUBSPACES)}.")
-    s_a = moments.activation
+    basis_of, s_a = find_basis(method), moments.activation
     _check_rank(rank, len(s_a))
-    basis_of = SUBSPACES[method] if isinstance(method, str) else method
     if basis_of is identity and rank < len(s_a):
         raise ValueError(
             f'The subspace "identity" keeps all {len(s_a)} channels, not {rank}: choose "pca", '
@@ -304,9 +310,10 @@ def fit_subspaces(
     >>> fit_subspaces(teacher, [torch.randn(8, 5)], {"0": 2})["0"].rank
     2
     """
+    basis_of = find_basis(method)
     moments = measure_moments(teacher, loader, ranks, seed=seed, **options)
     return {
-        name: make_subspace(moments[name], rank, method, seed=seed + number)
+        name: make_subspace(moments[name], rank, basis_of, seed=seed + number)
         for number, (name, rank) in enumerate(ranks.items())
     }
 

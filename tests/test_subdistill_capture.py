@@ -187,7 +187,7 @@ def test_autocast():
 def test_data_parallel_wrapper(tmp_path):
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    dist.init_process_group("gloo", (tmp_path / "store").as_uri(), rank=0, world_size=1)
     try:
         model, x = conv_net(), torch.randn(2, 3, 8, 8)
         parallel = nn.parallel.DistributedDataParallel(model)

@@ -432,7 +432,7 @@ def test_transformer_teaches_transformer_and_convolutions(student, layers):
 
 
 def test_errors_come_before_long_work_and_say_what_to_do(teacher):
-    run = partial(distill, teacher, net(1, 4), recipe=FAST)
+    run = partial(distill, teacher, net(1, 4))
     with pytest.raises(ValueError, match="no layer 'conv_1'; close names are conv1"):
         run(loader(), layers={"conv_1": "conv1"})
     with pytest.raises(ValueError, match="no layer 'layer9'"):
@@ -441,10 +441,13 @@ def test_errors_come_before_long_work_and_say_what_to_do(teacher):
         run(DataLoader(TensorDataset(torch.zeros(0, 2, 6, 6)), 4))
     with pytest.raises(ValueError, match="no objective 'magic'"):
         run(loader(), objective="magic")
-    with pytest.raises(ValueError, match="between 1 and the 8 channels, got 9"):
-        distill(teacher, net(1, 4), loader(), layers=LAYERS, recipe=replace(FAST, rank=9))
-    with pytest.raises(ValueError, match=r"6 dimensions does not fit into 4 channels"):
-        distill(teacher, net(1, 4), loader(), layers=LAYERS, recipe=replace(FAST, rank=6))
+    for rank in (5, 0):
+        with pytest.raises(ValueError, match=rf"rank {rank} does not fit layer 'conv1': .* 8 chan"):
+            run(loader(), layers=LAYERS, recipe=replace(FAST, rank=rank))
+    with pytest.raises(ValueError, match="no subspace 'magic'"):
+        run(loader(), layers=LAYERS, subspace="magic")
+    with pytest.raises(ValueError, match="no context 'magic'"):
+        run(loader(), layers=LAYERS, context="magic")
     with pytest.raises(ValueError, match=r"\(16, 2\), the teacher of \(16, 3\): pass classes="):
         distill(teacher, net(1, 4, n_classes=2), loader(), layers=LAYERS)
     with pytest.raises(ValueError, match=r"classes \[0, 3\] are not all among the outputs"):
