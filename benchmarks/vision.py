@@ -33,7 +33,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from vision_data import LAYERS, SUBTASKS, Cifar, Images, MadeUp, block, explained
-from vision_report import FIELDS, RESULTS, best_weights, read_rows, write_report
+from vision_report import FIELDS, RESULTS, best_weights, plot, read_rows, table, write_report
 
 from subdistill.distill import distill
 from subdistill.evaluate import accuracy, projected_accuracy
@@ -225,9 +225,10 @@ def smoke() -> None:
     ]
     if not np.isfinite([[row["accuracy"], row["lrp"]] for row in rows]).all():
         raise SystemExit(f"A score is not finite: {rows}")
+    print(table(rows, list(METHODS), 0.5))
+    plot(rows, list(METHODS))
     shared = block(MadeUp, "vehicles", 0.5, 0)
     run_speed(shared.teacher, shared.train, shared.classes)
-    print(f"{len(rows)} methods ran.")
 
 
 def main() -> None:

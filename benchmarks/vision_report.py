@@ -62,26 +62,27 @@ def interval(values: np.ndarray, rng: int = 0) -> tuple[float, float]:
 
 
 def table(rows: list[dict], methods: list[str], fraction: float) -> str:
-    """Markdown: means of each method, and the difference of SubDistill to it with its interval."""
+    """Markdown: mean scores, and by how much SubDistill is ahead, with 95 % intervals."""
     rows = [r for r in rows if r["fraction"] == fraction]
     lines = [
-        "| method | runs | accuracy (%) | SubDistill is better by | IG | LRP |",
-        "|:--|---:|---:|---:|---:|---:|",
+        "| method | runs | accuracy (%) | behind by | IG agreement | behind by | LRP agreement | "
+        "behind by |",
+        "|:--|" + "---:|" * 7,
     ]
     for method in methods:
         mine = [r for r in rows if r["method"] == method]
-        if not mine:
-            continue
-        means = {name: scale * np.mean([r[name] for r in mine]) for name, scale in SCORES.items()}
-        ahead = "–"
-        gain = 100 * paired(rows, "accuracy", "SubDistill", method)
-        if method != "SubDistill" and len(gain):
-            low, high = interval(gain)
-            ahead = f"{gain.mean():+.1f} ({low:+.1f} to {high:+.1f})"
-        lines.append(
-            f"| {method} | {len(mine)} | {means['accuracy']:.1f} | {ahead} | "
-            f"{means['integrated_gradients']:.3f} | {means['lrp']:.3f} |"
-        )
+        cells = [method, str(len(mine))]
+        for score, scale in SCORES.items() if mine else ():
+            digits = 1 if scale > 1 else 3
+            cells.append(f"{scale * np.mean([r[score] for r in mine]):.{digits}f}")
+            gain = scale * paired(rows, score, "SubDistill", method)
+            if method == "SubDistill" or not len(gain):
+                cells.append("–")
+            else:
+                low, high = interval(gain)
+                cells.append(f"{gain.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
+        if mine:
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

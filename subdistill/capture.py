@@ -22,10 +22,10 @@ class Layout:
     """Where a model keeps the channels of its layers.
 
     Three axes are (batch, channels, time) in a model that holds an ``nn.Conv1d``, and tokens in
-    any other; four are (batch, channels, height, width) unless the model's ``output_fmt`` is
-    "NHWC". The leading tokens left out are the model's ``num_prefix_tokens``, or one if it has a
-    ``class_token``. These are the attributes of timm and torchvision; give them to a model of
-    your own where they are needed.
+    any other, unless the model's ``output_fmt`` is "NCL" or "NLC"; four are (batch, channels,
+    height, width) unless it is "NHWC". The leading tokens left out are the model's
+    ``num_prefix_tokens``, or one if it has a ``class_token``. These are the attributes of timm
+    and torchvision; give them to a model of your own where they are needed.
 
     Attributes
     ----------
@@ -44,9 +44,11 @@ class Layout:
     @classmethod
     def of(cls, model: nn.Module) -> Layout:
         """Return the layout of a model."""
+        form = getattr(model, "output_fmt", None)
+        has_1d = any(isinstance(m, nn.Conv1d) for m in model.modules())
         return cls(
-            tokens=not any(isinstance(m, nn.Conv1d) for m in model.modules()),
-            nhwc=getattr(model, "output_fmt", None) == "NHWC",
+            tokens=form == "NLC" if form in ("NCL", "NLC") else not has_1d,
+            nhwc=form == "NHWC",
             n_prefix=getattr(model, "num_prefix_tokens", int(hasattr(model, "class_token"))),
         )
 

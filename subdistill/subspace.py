@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -215,7 +215,10 @@ class Subspace:
         """
         from safetensors.torch import load_file
 
-        return cls(**load_file(path))
+        parts = load_file(path)
+        if set(parts) != {field.name for field in fields(cls)}:
+            raise ValueError(f"{path} holds no subspace: pass a file that Subspace.save wrote.")
+        return cls(**parts)
 
 
 def make_subspace(

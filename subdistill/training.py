@@ -282,7 +282,7 @@ class Training:
             folder = self._folder or Path(tempfile.mkdtemp(prefix="subdistill-"))
             torch.save({"inputs": inputs, "targets": targets}, folder / "bad_batch.pt")
             values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            raise FloatingPointError(
+            raise RuntimeError(
                 f"The loss is not finite ({values}); the batch is in {folder / 'bad_batch.pt'}. "
                 "Lower learning_rate, set clip in the recipe, or look for infinite inputs."
             )

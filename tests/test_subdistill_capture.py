@@ -102,6 +102,20 @@ def test_any_number_of_dimensions(model, x, shape):
         assert captured.maps()["0"].shape == captured.maps()["1"].shape == shape
 
 
+@pytest.mark.parametrize(
+    ("form", "shape"), [(None, (5, 7, 4)), ("NLC", (5, 4, 7)), ("NCL", (5, 7, 4))]
+)
+def test_three_axes_that_the_model_names(form, shape):
+    """A model that holds a convolution of one dimension, and tokens."""
+    model = nn.ModuleDict({"conv": nn.Conv1d(1, 1, 1), "tokens": nn.Linear(3, 4)})
+    model.forward = lambda x: model["tokens"](x)
+    if form:
+        model.output_fmt = form
+    with Capture(model, ["tokens"]) as captured:
+        model(torch.zeros(5, 7, 3))
+        assert captured.maps()["tokens"].shape == shape
+
+
 def test_channels_last_maps_of_timm():
     model = nn.Sequential(nn.Linear(3, 4))
     model.output_fmt = "NHWC"

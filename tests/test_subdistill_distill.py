@@ -262,16 +262,17 @@ def test_accumulated_batches_count_like_one(teacher):
 
 
 def test_rest_of_an_epoch_is_a_step_of_its_own(teacher):
-    """With batches of 16 of 48 samples and two for a step, the third batch counts alone."""
+    """Three batches of 16 with four for a step: one step, like that of one batch of 48."""
     students = []
-    for recipe in (replace(FAST, epochs=1, accumulate=2), replace(FAST, epochs=1, accumulate=4)):
-        data = loader(shuffle=False, noise=0)
-        found = distill(teacher, net(1, 4), data, objective="kd", recipe=recipe)
+    for batch_size, accumulate in ((16, 4), (48, 1)):
+        data = loader(shuffle=False, noise=0, batch_size=batch_size)
+        recipe = replace(FAST, epochs=1, accumulate=accumulate)
+        found = distill(teacher, net(1, 4, norm=False), data, objective="kd", recipe=recipe)
         students.append(found.student.state_dict())
-    before = net(1, 4).state_dict()
-    for students_weights in students:
-        assert not torch.equal(students_weights["head.weight"], before["head.weight"])
-    assert not same(*students)
+    before = net(1, 4, norm=False).state_dict()
+    for name, value in students[0].items():  # the first step of AdamW knows no scale
+        torch.testing.assert_close(value, students[1][name], rtol=1e-3, atol=1e-4)
+        assert (value - before[name]).abs().max() > 5e-3
 
 
 def test_average_of_the_weights(teacher):
@@ -472,7 +473,7 @@ def test_layers_that_do_not_fit_fail_early(teacher):
 
 def test_loss_that_is_not_finite_stops_with_the_batch(teacher, tmp_path):
     data = DataLoader(TensorDataset(torch.full((4, 2, 6, 6), torch.nan), torch.zeros(4).long()), 4)
-    with pytest.raises(FloatingPointError, match=r"output nan.*Lower learning_rate"):
+    with pytest.raises(RuntimeError, match=r"output nan.*Lower learning_rate"):
         distill(teacher, net(1, 4), data, objective="kd", folder=tmp_path)
     batch = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
     assert batch["inputs"].isnan().all()

@@ -242,6 +242,14 @@ def test_file_round_trip(tmp_path):
     assert all(torch.equal(value, getattr(again, name)) for name, value in vars(subspace).items())
 
 
+def test_file_of_something_else(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other.safetensors holds no subspace"):
+        Subspace.load(tmp_path / "other.safetensors")
+
+
 # %% Bad input
 
 
