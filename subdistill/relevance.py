@@ -7,6 +7,7 @@ seen once and never stored: memory does not grow with the data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from subdistill.data import Classes, batches, check_labels, choose, device_of
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 """Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
+
+Rules = Callable[[nn.Module], AbstractContextManager]
+"""Takes a model; returns a context in which its gradients are relevances."""
 
 POSITIONS = 20
 """Random positions of each sample that count (Chormai et al., 2026)."""
@@ -173,6 +177,7 @@ def measure_moments(
     context: str | Scalar | None = "margin",
     classes: Classes | None = None,
     positions: int | None = POSITIONS,
+    rules: Rules | None = None,
     seed: int = 0,
 ) -> dict[str, Moments]:
     """Moments of several layers in one pass over the data: one forward and one backward.
@@ -192,6 +197,9 @@ def measure_moments(
         Outputs of the teacher that belong to the subtask; None for all.
     positions : int | None
         Random positions to keep of each sample; None for all.
+    rules : callable | None
+        Rules of layer-wise relevance propagation, such as ``EpsilonPlus().context`` with zennit's
+        composite; the context is then relevance divided by activation, in the gradient's place.
     seed : int
         Of the random positions.
 
@@ -213,24 +221,38 @@ def measure_moments(
     >>> measure_moments(teacher, [torch.randn(8, 5)], ["0"])["0"].n
     8
     """
+    if rules and context is None:
+        raise ValueError('Rules explain a scalar of the output: pass context="margin".')
     if isinstance(context, str) and context not in CONTEXTS:
         raise ValueError(f"There is no context {context!r}: pass one of {list(CONTEXTS)}.")
     scalar = CONTEXTS[context] if isinstance(context, str) else context
     layers = list(layers)
     generator = torch.Generator().manual_seed(seed)
     moments: dict[str, Moments] = {}
-    with frozen(teacher), Capture(teacher, layers, gradients=scalar is not None) as captured:
+    captured = Capture(teacher, layers, gradients=scalar is not None)
+    with frozen(teacher), rules(teacher) if rules else nullcontext(), captured:
         for inputs, targets in batches(loader, device_of(teacher)):
             with torch.set_grad_enabled(scalar is not None):
                 output = choose(teacher(inputs), classes)
-                gradients = captured.gradients(scalar(output, targets)) if scalar else {}
+                wanted = scalar(output, targets) if scalar else None
+                if rules:
+                    wanted = _relevance_of(output, wanted)
+            gradients = captured.gradients(wanted) if scalar else {}
             for name, value in captured.maps().items():
                 pair = [value.detach(), *([gradients[name]] if scalar else [])]
                 kept = _sample_positions(pair, positions, generator)
+                if rules:
+                    kept[1] = torch.where(kept[0] == 0, 0, kept[1] / kept[0])
                 if name not in moments:
                     moments[name] = Moments(value.shape[1])
                 moments[name].update(*kept)
     return moments
+
+
+def _relevance_of(output: Tensor, scalar: Tensor) -> Tensor:
+    """Return a scalar whose gradient at the output is output times gradient of the other one."""
+    (slope,) = torch.autograd.grad(scalar.sum(), output, retain_graph=True)
+    return (output * (output * slope).detach()).flatten(1).sum(dim=1)
 
 
 def _sample_positions(

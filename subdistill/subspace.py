@@ -293,7 +293,8 @@ def fit_subspaces(
     seed : int
         Of random positions and random subspaces.
     **options : dict
-        Context, classes and positions for :func:`subdistill.relevance.measure_moments`.
+        Context, classes, positions and rules for
+        :func:`subdistill.relevance.measure_moments`.
 
     Returns
     -------

@@ -108,6 +108,33 @@ def test_classes_of_the_subtask_alone_decide():
     assert not torch.allclose(one.context, measure_moments(model, batches, ["3"])["3"].context)
 
 
+def test_relevance_propagation_without_biases_is_the_gradient():
+    """Then relevance by the epsilon rule is gradient times activation (Ancona et al., 2018)."""
+    composites = pytest.importorskip("zennit.composites")
+    rules = pytest.importorskip("zennit.rules")
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(4, 6, bias=False), nn.Tanh(), nn.Linear(6, 5, bias=False), nn.ReLU(),
+        nn.Linear(5, 3, bias=False),
+    )  # fmt: skip
+    composite = composites.LayerMapComposite(
+        [((nn.ReLU, nn.Tanh), rules.Pass()), (nn.Linear, rules.Epsilon(1e-9))]
+    )
+    batches = [torch.randn(30, 4), torch.randn(20, 4)]
+    layers = ["1", "2"]
+    found = measure_moments(model, batches, layers, rules=composite.context)
+    expected = measure_moments(model, batches, layers)
+    for name in layers:
+        for kind in ("context", "cross"):
+            one, other = (getattr(moments[name], kind) for moments in (found, expected))
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+    plus = measure_moments(model, batches, ["3"], rules=composites.EpsilonPlus().context)["3"]
+    assert torch.isfinite(plus.context).all()  # some activations are zero
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    with pytest.raises(ValueError, match="Rules explain a scalar"):
+        measure_moments(model, batches, layers, rules=composite.context, context=None)
+
+
 def test_positions_are_drawn_without_replacement_and_from_the_seed():
     class Numbers(nn.Module):
         def forward(self, x):
