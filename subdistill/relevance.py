@@ -227,7 +227,7 @@ def measure_moments(
         raise ValueError(f"There is no context {context!r}: pass one of {list(CONTEXTS)}.")
     scalar = CONTEXTS[context] if isinstance(context, str) else context
     layers = list(layers)
-    generator = torch.Generator().manual_seed(seed)
+    generators = {name: torch.Generator().manual_seed(seed) for name in layers}
     moments: dict[str, Moments] = {}
     captured = Capture(teacher, layers, gradients=scalar is not None)
     with frozen(teacher), rules(teacher) if rules else nullcontext(), captured:
@@ -240,7 +240,7 @@ def measure_moments(
             gradients = captured.gradients(wanted) if scalar else {}
             for name, value in captured.maps().items():
                 pair = [value.detach(), *([gradients[name]] if scalar else [])]
-                kept = _sample_positions(pair, positions, generator)
+                kept = _sample_positions(pair, positions, generators[name])
                 if rules:
                     kept[1] = torch.where(kept[0] == 0, 0, kept[1] / kept[0])
                 if name not in moments:

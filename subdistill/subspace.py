@@ -317,8 +317,8 @@ def fit_subspaces(
     basis_of = find_basis(method)
     moments = measure_moments(teacher, loader, ranks, seed=seed, **options)
     return {
-        name: make_subspace(moments[name], rank, basis_of, seed=seed + number)
-        for number, (name, rank) in enumerate(ranks.items())
+        name: make_subspace(moments[name], rank, basis_of, seed=seed)
+        for name, rank in ranks.items()
     }
 
 
