@@ -80,10 +80,10 @@ class MadeUp:
 
     @staticmethod
     def images(part: str) -> tuple[Tensor, Tensor]:
-        """Pixels (200, 3, 32, 32) and labels."""
+        """Pixels (80, 3, 32, 32) and labels."""
         generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(256, (200, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        return pixels, torch.arange(200) % 10
+        pixels = torch.randint(256, (80, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        return pixels, torch.arange(80) % 10
 
     @staticmethod
     @lru_cache

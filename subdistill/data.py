@@ -49,8 +49,10 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-def check_labels(labels: Tensor, output: Tensor) -> None:
-    """Raise if a label is not the number of one of the outputs."""
+def check_labels(labels: Tensor | None, output: Tensor) -> None:
+    """Raise if there are no labels, or one is not the number of one of the outputs."""
+    if labels is None:
+        raise ValueError("The batches hold no labels: pass a loader of inputs and labels.")
     low, high = labels.aminmax()
     if low < 0 or high >= output.shape[1]:
         raise ValueError(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from subdistill.capture import frozen, unwrap
-from subdistill.data import Classes, batches, choose, device_of
+from subdistill.data import Classes, batches, check_labels, choose, device_of
 from subdistill.vision import ResidualBlock
 
 Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -299,9 +299,9 @@ def mark_effect(
     sums, total = torch.zeros(3), 0
     with frozen(model), torch.inference_mode():
         for inputs, labels in batches(loader, device_of(model)):
-            plain, marked = (
-                choose(model(x), classes).argmax(dim=1) for x in (inputs, mark(inputs))
-            )
+            outputs = [choose(model(x), classes) for x in (inputs, mark(inputs))]
+            check_labels(labels, outputs[0])
+            plain, marked = (output.argmax(dim=1) for output in outputs)
             found = [plain == labels, marked == labels, plain != marked]
             sums += torch.stack([x.sum() for x in found]).cpu()
             total += len(labels)

@@ -68,8 +68,6 @@ def target_logit(output: Tensor, targets: Tensor | None) -> Tensor:
     scalar : Tensor, shape (batch,)
         One number for each sample.
     """
-    if targets is None:
-        raise ValueError('Without labels, the context must be "margin" or a function.')
     check_labels(targets, output)
     return output.gather(1, targets[:, None]).squeeze(1)
 

@@ -94,7 +94,7 @@ def test_two_relevant_dimensions_are_enough():
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match=r"labels go from 0 to 7, .* classes 0 to 3.*select_class"):
         accuracy(nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 7]))])
-    with pytest.raises(ValueError, match="not inputs alone"):
+    with pytest.raises(ValueError, match="batches hold no labels"):
         accuracy(nn.Identity(), [torch.eye(4)])
     with pytest.raises(ValueError, match="no layer 'conv'"), projected(conv(), {"conv": None}):
         pass

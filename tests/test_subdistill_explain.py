@@ -130,6 +130,11 @@ def test_flipping_by_patches():
 # %% Clever Hans
 
 
+def test_marks_need_labels():
+    with pytest.raises(ValueError, match="batches hold no labels"):
+        mark_effect(nn.Identity(), [torch.eye(3)], lambda x: x)
+
+
 def watermark(images):
     """A bright corner in the last channel."""
     marked = images.clone()

@@ -292,7 +292,7 @@ def test_errors_say_what_to_do():
         measure_moments(model, batches, ["0"], context="magic")
     with pytest.raises(ValueError, match="gave no batch"):
         measure_moments(model, [], ["0"])
-    with pytest.raises(ValueError, match="Without labels"):
+    with pytest.raises(ValueError, match="batches hold no labels"):
         measure_moments(model, [batches[0][0]], ["0"], context="target")
     with pytest.raises(ValueError, match="margin needs logits of two classes"):
         measure_moments(teacher(classes=1), batches, ["0"])
