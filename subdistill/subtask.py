@@ -287,5 +287,5 @@ def image_transform(
     augment = [v2.RandomCrop(size, padding=size // 8), v2.RandomHorizontalFlip()] if train else []
     return v2.Compose([
         v2.Resize(size), v2.CenterCrop(size), *augment,
-        v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std),
+        v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std),
     ])  # fmt: skip

@@ -226,6 +226,28 @@ def test_folder_of_images(folder):
         load_images("torchvision/CIFAR1000", transform=None)
 
 
+def test_data_set_of_torchvision(tmp_path):
+    """Grey images, in the files that torchvision expects."""
+    pytest.importorskip("torchvision")
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, labels in (("train", [5, 0, 4]), ("t10k", [7])):
+        pixels = np.zeros((len(labels), 28, 28), np.uint8)
+        pixels[:, 10:18, 10:18] = 255
+        shapes = {"images-idx3": pixels, "labels-idx1": np.array(labels, np.uint8)}
+        for name, values in shapes.items():
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+            (raw / f"{part}-{name}-ubyte").write_bytes(header + values.tobytes())
+    options = dict(root=tmp_path, transform=image_transform(28, mean=(0,) * 3, std=(1,) * 3))
+    data = load_images("torchvision/MNIST", **options)
+    assert labels_of(data).tolist() == [5, 0, 4]
+    assert labels_of(load_images("torchvision/MNIST", train=False, **options)).tolist() == [7]
+    image, label = select_classes(data, find_classes(data.classes, ["4 - four", 0]))[1]
+    assert label == 0
+    assert image.shape == (3, 28, 28)
+    assert image.mean() == pytest.approx(64 / 28**2)
+
+
 def test_normalized_as_told(folder):
     image = pytest.importorskip("PIL.Image")
     picture = image.fromarray(np.full((8, 8, 3), 255, np.uint8))
