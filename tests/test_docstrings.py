@@ -8,7 +8,7 @@ import pytest
 
 numpydoc = pytest.importorskip("numpydoc.validate")
 
-PACKAGES = ["mne_invkit", "mne_kronbayes", "mne_piunet"]
+PACKAGES = ["mne_invkit", "mne_kronbayes", "mne_piunet", "subdistill"]
 CHECKS = {"GL03", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03"}
 
 

@@ -19,6 +19,7 @@ def blocks(language, text=README):
 def test_examples_run(eeg_info, forwards, tmp_path, monkeypatch, capsys):
     pytest.importorskip("ot")
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("lightning_fabric")
     monkeypatch.chdir(tmp_path)
     forward = forwards["surface"]
     sim = simulate_evoked(forward, eeg_info, sources=1, tmax=0.3, rng=0, verbose="error")
@@ -30,8 +31,9 @@ def test_examples_run(eeg_info, forwards, tmp_path, monkeypatch, capsys):
     for block in blocks("python"):
         exec(block, names)
     plt.close("all")
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
     assert names["vectors"].data.shape[1] == 3
+    assert len(names["found"].history) == 2
     assert names["stc"].shape[0] == names["forward"]["nsource"]
     assert "normalized_emd" in capsys.readouterr().out
     assert (tmp_path / "sources.png").stat().st_size > 10_000

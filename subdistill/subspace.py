@@ -1,0 +1,327 @@
+"""Subspaces of a layer's channels: what of a teacher is worth learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from subdistill.relevance import Moments, measure_moments
+
+Basis = Callable[[Moments, torch.Generator], tuple[Tensor, Tensor]]
+"""Takes moments and a generator; returns spectrum (d,) and basis (d, d), the best column first."""
+
+
+# %% Bases
+
+
+def prca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Relevant components by a matrix without negative eigenvalues (Chormai et al., 2026)."""
+    return _eigen(definite_relevance(moments))
+
+
+def definite_relevance(moments: Moments) -> Tensor:
+    """Return the positive semi-definite matrix of relevance.
+
+    Parameters
+    ----------
+    moments : Moments
+        Moments with gradients.
+
+    Returns
+    -------
+    matrix : Tensor, shape (d, d)
+        S_ac + S_ca + 2 sqrt(tr S_c / tr S_a) S_a + 2 sqrt(tr S_a / tr S_c) S_c.
+    """
+    s_a, s_c = moments.activation, moments.context
+    if s_a.trace() <= 0 or s_c.trace() <= 0:
+        what = "activations do not vary" if s_a.trace() <= 0 else "gradients are zero"
+        raise ValueError(
+            f"The {what} in this layer: choose another one, more data, or another context (after "
+            "the last block of a transformer, only the class token reaches the output)."
+        )
+    ratio = (s_c.trace() / s_a.trace()).sqrt()
+    return moments.cross + moments.cross.T + 2 * ratio * s_a + 2 / ratio * s_c
+
+
+def plain_prca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Relevant components by S_ac + S_ca, which is indefinite (Chormai et al., 2024)."""
+    return _eigen(moments.cross + moments.cross.T)
+
+
+def pca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Principal components of the activations, S_a."""
+    return _eigen(moments.activation)
+
+
+def gradient_pca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Principal components of the gradients, S_c."""
+    return _eigen(moments.context)
+
+
+def random(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random directions, and the variance of each."""
+    s_a = moments.activation
+    basis = torch.linalg.qr(torch.randn(s_a.shape, generator=generator, dtype=s_a.dtype)).Q
+    return (basis * (s_a @ basis)).sum(dim=0), basis
+
+
+def identity(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """All channels as they are."""
+    s_a = moments.activation
+    return s_a.diagonal(), torch.eye(len(s_a), dtype=s_a.dtype)
+
+
+SUBSPACES: dict[str, Basis] = dict(
+    prca=prca,
+    plain_prca=plain_prca,
+    pca=pca,
+    gradient_pca=gradient_pca,
+    random=random,
+    identity=identity,
+)
+"""Bases by name."""
+
+
+def find_basis(method: str | Basis) -> Basis:
+    """Return the basis of that name, or what is one already."""
+    if not isinstance(method, str):
+        return method
+    if method not in SUBSPACES:
+        raise ValueError(f"There is no subspace {method!r}: pass one of {list(SUBSPACES)}.")
+    return SUBSPACES[method]
+
+
+def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors, the largest first."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    return values.flip(0), vectors.flip(1)
+
+
+# %% Subspaces
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """A subspace of the channels of a layer.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (d,)
+        Mean activation mu.
+    basis : Tensor, shape (d, k)
+        Orthonormal columns U.
+    spectrum : Tensor, shape (d,)
+        Eigenvalues, or what else the basis is ordered by, of all d directions.
+    variance : Tensor, shape (k,)
+        Variance of the activations along each column, u_i^T S_a u_i.
+    total_variance : Tensor, shape ()
+        Variance of all channels, tr S_a.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    spectrum: Tensor
+    variance: Tensor
+    total_variance: Tensor
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions k."""
+        return self.basis.shape[1]
+
+    @property
+    def energy(self) -> float:
+        """Share of the variance of the activations that lies in the subspace."""
+        return float(self.variance.sum() / self.total_variance)
+
+    def project(self, values: Tensor) -> Tensor:
+        """Coordinates in the subspace.
+
+        Parameters
+        ----------
+        values : Tensor, shape (..., d)
+            Activations.
+
+        Returns
+        -------
+        coordinates : Tensor, shape (..., k)
+            U^T (a - mu).
+        """
+        return (values - self.mean.to(values)) @ self.basis.to(values)
+
+    def reconstruct(self, coordinates: Tensor) -> Tensor:
+        """Activations that have given coordinates and nothing outside of the subspace.
+
+        Parameters
+        ----------
+        coordinates : Tensor, shape (..., k)
+            What :meth:`project` returns.
+
+        Returns
+        -------
+        values : Tensor, shape (..., d)
+            U z + mu.
+        """
+        return coordinates @ self.basis.to(coordinates).T + self.mean.to(coordinates)
+
+    def truncate(self, rank: int) -> Subspace:
+        """Return the subspace of the first columns.
+
+        Parameters
+        ----------
+        rank : int
+            Columns to keep.
+
+        Returns
+        -------
+        subspace : Subspace
+            The smaller subspace.
+        """
+        _check_rank(rank, self.rank)
+        return Subspace(
+            self.mean, self.basis[:, :rank], self.spectrum, self.variance[:rank],
+            self.total_variance,
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> None:
+        """Write the subspace.
+
+        Parameters
+        ----------
+        path : str | pathlib.Path
+            File to write (.safetensors).
+        """
+        from safetensors.torch import save_file
+
+        save_file({name: value.contiguous() for name, value in vars(self).items()}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Subspace:
+        """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str | pathlib.Path
+            The file.
+
+        Returns
+        -------
+        subspace : Subspace
+            The subspace.
+        """
+        from safetensors.torch import load_file
+
+        parts = load_file(path)
+        if set(parts) != {field.name for field in fields(cls)}:
+            raise ValueError(f"{path} holds no subspace: pass a file that Subspace.save wrote.")
+        return cls(**parts)
+
+
+def make_subspace(
+    moments: Moments, rank: int, method: str | Basis = "prca", *, seed: int = 0
+) -> Subspace:
+    """Subspace of a layer whose moments are known.
+
+    Parameters
+    ----------
+    moments : Moments
+        Moments of the layer.
+    rank : int
+        Dimensions k, at most the number of channels.
+    method : str | callable
+        Name in :data:`SUBSPACES`, or a function of moments and generator that returns spectrum
+        and basis.
+    seed : int
+        Of random subspaces.
+
+    Returns
+    -------
+    subspace : Subspace
+        The subspace, in single precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from subdistill.relevance import Moments
+    >>> from subdistill.subspace import make_subspace
+    >>> moments = Moments(2)
+    >>> moments.update(torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [4.0, 0.0]]))
+    >>> make_subspace(moments, 1, "pca").basis.abs()
+    tensor([[0.8643],
+            [0.5030]])
+    """
+    basis_of, s_a = find_basis(method), moments.activation
+    _check_rank(rank, len(s_a))
+    if basis_of is identity and rank < len(s_a):
+        raise ValueError(
+            f'The subspace "identity" keeps all {len(s_a)} channels, not {rank}: choose "pca", '
+            "or a student with as many channels."
+        )
+    spectrum, basis = basis_of(moments, torch.Generator().manual_seed(seed))
+    basis = basis[:, :rank]
+    variance = (basis * (s_a @ basis)).sum(dim=0)
+    parts = (moments.mean, basis, spectrum, variance, s_a.trace())
+    return Subspace(*(part.float().contiguous() for part in parts))
+
+
+def fit_subspaces(
+    teacher: nn.Module,
+    loader: Iterable,
+    ranks: Mapping[str, int],
+    method: str | Basis = "prca",
+    *,
+    seed: int = 0,
+    **options,
+) -> dict[str, Subspace]:
+    """Subspaces of several layers in one pass over the data.
+
+    Parameters
+    ----------
+    teacher : torch.nn.Module
+        The teacher; as it was afterwards.
+    loader : iterable
+        Batches of the subtask: inputs, or inputs and targets.
+    ranks : dict of int
+        Dimensions k for each layer's name.
+    method : str | callable
+        Name in :data:`SUBSPACES`, or a function of moments and generator that returns spectrum
+        and basis.
+    seed : int
+        Of random positions and random subspaces.
+    **options : dict
+        Context, classes, positions and rules for
+        :func:`subdistill.relevance.measure_moments`.
+
+    Returns
+    -------
+    subspaces : dict of Subspace
+        One for each layer.
+
+    References
+    ----------
+    Chormai et al. (2026), arXiv:2601.05913.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from subdistill.subspace import fit_subspaces
+    >>> teacher = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    >>> fit_subspaces(teacher, [torch.randn(8, 5)], {"0": 2})["0"].rank
+    2
+    """
+    basis_of = find_basis(method)
+    moments = measure_moments(teacher, loader, ranks, seed=seed, **options)
+    return {
+        name: make_subspace(moments[name], rank, basis_of, seed=seed)
+        for name, rank in ranks.items()
+    }
+
+
+def _check_rank(rank: int, most: int) -> None:
+    if not 1 <= rank <= most:
+        raise ValueError(f"The rank must be between 1 and the {most} channels, got {rank}.")

@@ -1,0 +1,70 @@
+"""Exported students give the outputs of torch, for any batch."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from subdistill.export import FORMATS, export_student  # noqa: E402
+
+
+def student():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Dropout(0.5), nn.Linear(4, 2),
+    )  # fmt: skip
+    model(torch.randn(8, 3, 6, 6))  # statistics of the batch norm
+    return model
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_files_agree_with_torch(tmp_path, suffix):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    model, path = student(), tmp_path / f"student{suffix}"
+    assert export_student(model, path, torch.randn(2, 3, 6, 6)) < 1e-5
+    assert model.training
+    assert path.stat().st_size > 500
+    batch = torch.randn(5, 3, 6, 6)
+    expected = model.eval()(batch).detach()
+    if suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        found = torch.from_numpy(session.run(None, {"inputs": batch.numpy()})[0])
+    elif suffix == ".pt2":
+        found = torch.export.load(path).module()(batch).detach()
+    else:
+        from safetensors.torch import load_file
+
+        other = student().eval()
+        nn.init.zeros_(other[0].weight)
+        other.load_state_dict(load_file(path))
+        found = other(batch).detach()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_difference_is_an_error(tmp_path):
+    class Restless(nn.Module):
+        """Parameters that are not all of the model."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight, self.calls = nn.Parameter(torch.ones(3)), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.calls * x * self.weight
+
+    with pytest.raises(ValueError, match="other outputs than torch: the largest difference is 1"):
+        export_student(Restless(), tmp_path / "student.safetensors", torch.ones(2, 3))
+
+
+def test_errors_say_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in one of \.safetensors, \.pt2, \.onnx"):
+        export_student(student(), tmp_path / "student.pkl", torch.zeros(2, 3, 6, 6))
+    with pytest.raises(ValueError, match="two inputs or more"):
+        export_student(student(), tmp_path / "student.pt2", torch.zeros(1, 3, 6, 6))
