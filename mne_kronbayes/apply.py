@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import mne
 import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 from tqdm import tqdm
 
-from mne_invkit.estimate import InverseResult, check_pick_ori, make_dipoles, make_result
+from mne_invkit.estimate import check_pick_ori, explained_variance
 from mne_invkit.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers import Solver
 from mne_kronbayes.dugh import DughResult, dugh
+from mne_kronbayes.result import KronBayesResult
 from mne_kronbayes.temporal import ROWS_PER_COMPONENT
-
-
-@dataclass(frozen=True, eq=False)
-class KronBayesResult(InverseResult):
-    """What `fit_kron_bayes` learned.
-
-    Attributes
-    ----------
-    stc, residual, explained_variance, settings, cost
-        As for :class:`mne_invkit.estimate.InverseResult`; `cost` is the Type-II cost, which
-        never rises.
-    source_variance : ndarray, shape (n_locations,)
-        Learned prior variance of each location, summed over orientations, in (A m)^2.
-    active : ndarray, shape (n_active,)
-        Locations whose variance is not zero, in the order of the forward solution.
-    temporal_covariance : ndarray, shape (n_times, n_times)
-        Learned temporal covariance of sources and noise.
-    noise_cov : mne.Covariance
-        Learned noise covariance of a single trial, to compare with the given one or to pass
-        to another solver.
-    converged : bool
-        Whether the tolerance was reached.
-    problem : InverseProblem
-        The prepared problem.
-    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
-        Posterior mean in the scale of ``problem.gain``.
-    """
-
-    source_variance: np.ndarray = None
-    active: np.ndarray = None
-    temporal_covariance: np.ndarray = None
-    noise_cov: mne.Covariance = None
-    converged: bool = True
-    problem: InverseProblem = None
-    sources: np.ndarray = None
-
-    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
-        """Return the sources that explain most sensor variance as dipoles.
-
-        Parameters
-        ----------
-        n_dipoles : int
-            At most so many.
-        trial : int
-            Which Evoked or epoch, when several were given.
-
-        Returns
-        -------
-        dipoles : list of mne.Dipole
-            Strongest field first.
-        """
-        return make_dipoles(self.problem, self.sources[trial], n_dipoles, trial=trial)
 
 
 @fill_doc
@@ -150,13 +99,40 @@ def fit_kron_bayes(
     """
     settings = {
         "temporal": temporal, "noise": noise, "loose": loose, "depth": depth,
-        "max_iter": max_iter, "tol": tol, "pick_ori": pick_ori,
+        "max_iter": max_iter, "tol": tol, "sparse": sparse, "pick_ori": pick_ori,
     }  # fmt: skip
-    if max_iter < 1 or not tol > 0:
-        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
     check_pick_ori(pick_ori, problem)
-    n_trials, n_rank, n_times = problem.data.shape
+    learned = learn(problem.data, problem, temporal, noise, max_iter, tol)
+    return KronBayesResult(problem, learned, settings)
+
+
+def learn(
+    data: np.ndarray, problem: InverseProblem, temporal, noise, max_iter: int, tol: float
+) -> DughResult:
+    """Check, learn with a progress bar, and warn of what the user should know.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n_trials, n_rank, n_times)
+        Whitened data, those of the problem or cut in another way.
+    problem : InverseProblem
+        The prepared problem.
+    temporal, noise : str | callable
+        Temporal covariance and noise model.
+    max_iter : int
+        At most so many sweeps.
+    tol : float
+        When to stop.
+
+    Returns
+    -------
+    learned : DughResult
+        What was learned.
+    """
+    if max_iter < 1 or not tol > 0:
+        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
+    n_trials, n_rank, n_times = data.shape
     if n_times < 2:
         raise ValueError(
             "The data have one time sample, too few to learn from: pass a longer window with "
@@ -176,7 +152,7 @@ def fit_kron_bayes(
             bar.set_postfix(cost=f"{cost:.6g}")
 
         learned = dugh(
-            problem.data, problem.gain, problem.n_orient, temporal=temporal, noise=noise,
+            data, problem.gain, problem.n_orient, temporal=temporal, noise=noise,
             noise_basis=problem.noise_basis, max_iter=max_iter, tol=tol, on_sweep=show,
         )  # fmt: skip
     if not learned.converged:
@@ -184,38 +160,18 @@ def fit_kron_bayes(
             f"kronbayes did not reach tol={tol:g} in {max_iter} sweeps; the last sweep's estimate "
             "is returned. Raise max_iter, or tol."
         )
-    result = make_result(
-        problem, learned.sources, pick_ori=pick_ori, sparse=sparse,
-        settings=settings, cost=learned.cost,
-    )  # fmt: skip
-    if result.explained_variance < 1:
+    sources = map(learned.posterior.mean, data)
+    share = explained_variance(replace(problem, data=data), sources, learned.active)
+    if share < 1:
         warn(
-            f"The sources explain {result.explained_variance:.1f}% of the whitened data: it looks "
-            "like noise alone. Check noise_cov and evoked.nave."
+            f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
+            "Check noise_cov and evoked.nave."
         )
-    std = problem.source_std.reshape(-1, problem.n_orient)
     logger.info(
-        "kronbayes: %d sweeps, %d active sources of %d", len(learned.cost) - 1,
-        np.count_nonzero(learned.source_variance), len(std),
+        "kronbayes: %d sweeps, %d active sources of %d explain %.1f%% variance",
+        len(learned.cost) - 1, len(learned.active), len(learned.source_variance), share,
     )  # fmt: skip
-    return KronBayesResult(
-        **{f.name: getattr(result, f.name) for f in fields(result)},
-        source_variance=learned.source_variance * np.sum(std**2, axis=1),
-        active=np.flatnonzero(learned.source_variance),
-        temporal_covariance=learned.temporal_covariance,
-        noise_cov=_noise_covariance(problem, learned),
-        converged=learned.converged,
-        problem=problem,
-        sources=learned.sources,
-    )
-
-
-def _noise_covariance(problem: InverseProblem, learned: DughResult) -> mne.Covariance:
-    """Learned noise covariance of a single trial in the units of the sensors."""
-    basis = np.linalg.pinv(problem.whitener) @ problem.noise_basis
-    info = problem.info
-    data = problem.nave * (basis * learned.noise_variance) @ basis.T
-    return mne.Covariance(data, info["ch_names"], [], info["projs"], problem.data.shape[2])
+    return learned
 
 
 @fill_doc

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import toeplitz
 
-from mne_kronbayes.noise import NOISE
+from mne_kronbayes.kronecker import Kronecker
+from mne_kronbayes.noise import NOISE, NoiseModel
+from mne_kronbayes.posterior import KroneckerPosterior
+from mne_kronbayes.state import State
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
 _PRUNE = 1e-10  # of the largest source's sensor power: invisible in the cost
@@ -23,37 +26,68 @@ class DughResult:
 
     Attributes
     ----------
-    sources : ndarray, shape (n_trials, n_sources, n_times)
-        Posterior mean.
+    data : ndarray, shape (n_trials, n_sensors, n_times)
+        The data as given.
+    posterior : KroneckerPosterior
+        Posterior of the active sources.
+    active : ndarray of int, shape (n_active,)
+        Locations that are not switched off.
     source_variance : ndarray, shape (n_locations,)
-        Learned prior variances gamma, 0 where pruned.
-    temporal_covariance : ndarray, shape (n_times, n_times)
-        Learned temporal covariance B. With learned noise its trace is the number of temporal
-        dimensions used (n_times, for "full" with little data fewer).
-    noise_variance : ndarray, shape (n_sensors,)
-        Learned variances along the noise basis.
+        Learned prior variances gamma, 0 where switched off.
+    noise_variance : ndarray, shape (n_noise,)
+        Learned variances along the noise basis (for a full covariance, of the sensors).
+    noise_covariance : ndarray, shape (n_sensors, n_sensors)
+        Learned noise covariance.
+    autocovariance : ndarray, shape (n_times,) | (n_components, n_components)
+        First column of the learned temporal covariance if that is Toeplitz, else the whole,
+        between the components.
+    components : ndarray, shape (n_times, n_components) | None
+        Orthonormal temporal components that were used, None for all.
+    n_parameters : int
+        Number of variances and covariances learned.
+    log_likelihood : float
+        Of the whitened data, given all that was learned; not a number where `components`
+        leave some of the data out.
     cost : ndarray, shape (n_iter,)
         Type-II cost before each sweep and after the last; it never rises.
     converged : bool
         Whether the relative decrease fell below the tolerance.
     """
 
-    sources: np.ndarray
+    data: np.ndarray
+    posterior: KroneckerPosterior
+    active: np.ndarray
     source_variance: np.ndarray
-    temporal_covariance: np.ndarray
     noise_variance: np.ndarray
+    noise_covariance: np.ndarray
+    autocovariance: np.ndarray
+    components: np.ndarray | None
+    n_parameters: int
+    log_likelihood: float
     cost: np.ndarray
     converged: bool
 
+    @property
+    def sources(self) -> np.ndarray:
+        """Posterior mean of all sources, shape (n_trials, n_locations * n_orient, n_times)."""
+        n_orient = self.posterior.covariance.shape[1]
+        n_trials, _, n_times = self.data.shape
+        sources = np.zeros((n_trials, len(self.source_variance), n_orient, n_times))
+        found = self.posterior.mean(self.data)
+        sources[:, self.active] = found.reshape(n_trials, -1, n_orient, n_times)
+        return sources.reshape(n_trials, -1, n_times)
 
-@dataclass
-class _State:
-    """Where the loop stands: the active sources' gain and all variances."""
+    @property
+    def temporal_covariance(self) -> np.ndarray:
+        """Learned temporal covariance B, shape (n_times, n_times).
 
-    gain: np.ndarray  # (n_sensors, n_active)
-    active: np.ndarray  # (n_active,) columns of the whole gain
-    gamma: np.ndarray  # (n_active,)
-    noise: np.ndarray  # (n_noise,)
+        With learned noise its trace is the number of temporal dimensions used (n_times, for
+        "full" with little data fewer).
+        """
+        learned = self.autocovariance
+        if learned.ndim == 1:
+            return toeplitz(learned)
+        return learned if self.components is None else self.components @ learned @ self.components.T
 
 
 def dugh(
@@ -62,7 +96,7 @@ def dugh(
     n_orient: int = 1,
     *,
     temporal: str | Callable[[int], TemporalFamily] = "toeplitz",
-    noise: str | Callable = "diagonal",
+    noise: str | Callable[[np.ndarray, float], NoiseModel] = "diagonal",
     noise_basis: np.ndarray | None = None,
     max_iter: int = 200,
     tol: float = 1e-5,
@@ -75,7 +109,7 @@ def dugh(
 
     .. math:: T \log|\Sigma| + M \log|B| + \frac1G \sum_g
               \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top),\quad
-              \Sigma = L \Gamma L^\top + P \Lambda P^\top .
+              \Sigma = L \Gamma L^\top + \Lambda .
 
     Parameters
     ----------
@@ -88,7 +122,7 @@ def dugh(
     temporal : str | callable
         Key of ``mne_kronbayes.temporal.TEMPORAL``, or such a class.
     noise : str | callable
-        Key of ``mne_kronbayes.noise.NOISE``, or such a function.
+        Key of ``mne_kronbayes.noise.NOISE``, or such a class.
     noise_basis : ndarray, shape (n_sensors, n_noise) | None
         Columns P along which the noise is independent; the identity if None.
     max_iter : int
@@ -106,10 +140,10 @@ def dugh(
 
     Notes
     -----
-    A sweep costs :math:`O(M^2 (N + G T) + T^3)` for M sensors and N active sources. It first
-    tries the step of twice the length in log variance (the fixed-point update of MacKay
-    1992), which is kept only where the cost falls, else the majorization-minimization step,
-    for which it must.
+    A sweep costs :math:`O(M^2 (N + G T))` for M sensors and N active sources, and what the
+    temporal family takes. It first tries the step of twice the length in log variance (the
+    fixed-point update of MacKay 1992), which is kept only where the cost falls, else the
+    majorization-minimization step, for which it must.
 
     References
     ----------
@@ -127,78 +161,81 @@ def dugh(
     >>> int(result.source_variance.argmax())
     42
     """
-    n_trials, n_sensors, n_samples = data.shape
-    power = np.mean(data**2)
-    if not power > 0:
-        raise ValueError("The data are zero throughout: there is nothing to estimate.")
-    flat = np.ascontiguousarray(data.transpose(1, 0, 2)).reshape(n_sensors, -1)
     family = _lookup(TEMPORAL, temporal, "temporal")
-    components = _components(data, family.n_components(n_sensors * n_trials, n_samples))
-    n_times = components.shape[1]
-    learned = flat
-    if n_times < n_samples:
-        learned = (data.transpose(1, 0, 2) @ components).reshape(n_sensors, -1)
-        power = np.mean(learned**2)
-    family = family(n_times)
     model = _lookup(NOISE, noise, "noise")
+    if not np.any(data):
+        raise ValueError("The data are zero throughout: there is nothing to estimate.")
+    n_trials, n_sensors, n_times = data.shape
+    components = _components(data, family.n_components(n_sensors * n_trials, n_times))
+    rows = data.transpose(1, 0, 2)
+    rows = np.ascontiguousarray(rows if components is None else rows @ components)
+    power = np.mean(rows**2)
     basis = np.eye(n_sensors) if noise_basis is None else noise_basis
     learn_noise = model is not NOISE["fixed"]
 
     share = 0.5 * power * n_sensors
-    state = _State(
+    n_locations = gain.shape[1] // n_orient
+    state = State(
         gain=gain,
-        active=np.arange(gain.shape[1]),
-        gamma=np.full(gain.shape[1], share / np.sum(gain**2)),
-        noise=np.full(basis.shape[1], share / np.sum(basis**2) if learn_noise else 1.0),
+        active=np.arange(n_locations),
+        gamma=np.full(n_locations, share / np.sum(gain**2)),
+        noise=model(basis, share / np.sum(basis**2)),
+        time=family(rows.shape[2]),
     )
-    floor = _NOISE_FLOOR * power
     costs, converged = [], False
     step, stride = None, _STRIDE
     while True:
-        chol = _factor(state, basis)
-        rows = solve_triangular(chol, learned, lower=True).reshape(-1, n_times)
-        fit = np.sum(family.whiten(rows) ** 2) / n_trials
-        log_det = 2 * np.sum(np.log(np.diag(chol)))
-        cost = n_times * log_det + n_sensors * family.log_det + fit
+        likelihood = Kronecker(state, rows)
+        cost = likelihood.cost + rows.shape[2] * state.noise.penalty
         if step is not None and stride > 0.5 and cost > costs[-1]:
             stride = 0.5  # back to the step that cannot raise the cost
-            state = step.take(stride)
+            state = step(stride)
             continue
         if on_sweep is not None:
             on_sweep(len(costs), cost)
         costs.append(cost)
         if len(costs) > _PATIENCE:
             gained = (costs[-1 - _PATIENCE] - cost) / _PATIENCE
-            converged = gained < tol * n_sensors * n_times
+            converged = gained < tol * n_sensors * rows.shape[2]
         if converged or len(costs) > max_iter:
             break
-        family.update(rows)
-        whitened = family.whiten(rows).reshape(n_sensors, -1)
-        factor = family.normalize() if learn_noise else 1.0
-        step = _Step(state, chol, whitened, basis, n_orient, model, factor, floor)
+        step = _step(likelihood.update_time(learn_noise), _NOISE_FLOOR * power)
         stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
-        state = step.take(stride)
-    solved = cho_solve((chol, True), flat)
-    sources = np.zeros((n_trials, gain.shape[1], n_samples))
-    posterior = (state.gamma[:, None] * (state.gain.T @ solved)).reshape(-1, n_trials, n_samples)
-    sources[:, state.active] = posterior.transpose(1, 0, 2)
-    variance = np.zeros(gain.shape[1])
-    variance[state.active] = state.gamma
+        state = step(stride)
+    time = state.time
+    autocovariance = time.covariance if time.column is None else time.column
+    if time.column is not None:
+        variance = np.full(n_times, time.column[0])
+    elif components is None:
+        variance = np.diag(autocovariance)
+    else:
+        variance = np.einsum("tk,kl,tl->t", components, autocovariance, components)
+    log_likelihood = np.nan
+    if components is None:
+        log_likelihood = -n_trials / 2 * (likelihood.cost + rows[:, 0].size * np.log(2 * np.pi))
+    source_variance = np.zeros(n_locations)
+    source_variance[state.active] = state.gamma
     return DughResult(
-        sources=sources,
-        source_variance=variance[::n_orient],
-        temporal_covariance=components @ family.covariance @ components.T,
-        noise_variance=state.noise,
+        data=data,
+        posterior=likelihood.posterior(variance),
+        active=state.active,
+        source_variance=source_variance,
+        noise_variance=state.noise.variance,
+        noise_covariance=state.noise.covariance,
+        autocovariance=autocovariance,
+        components=components,
+        n_parameters=len(state.active) + state.noise.n_parameters + time.n_parameters,
+        log_likelihood=log_likelihood,
         cost=np.array(costs),
         converged=converged,
     )
 
 
-def _components(data: np.ndarray, n_components: int) -> np.ndarray:
+def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
     """Leading temporal components of the data, orthonormal columns of shape (T, n)."""
     n_times = data.shape[2]
     if n_components >= n_times:
-        return np.eye(n_times)
+        return None
     rows = data.reshape(-1, n_times)
     return np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :n_components]
 
@@ -212,45 +249,21 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _factor(state: _State, basis: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor of the spatial covariance of the data."""
-    sigma = (state.gain * state.gamma) @ state.gain.T + (basis * state.noise) @ basis.T
-    return cholesky(sigma, lower=True, overwrite_a=True, check_finite=False)
+def _step(likelihood, noise_floor: float) -> Callable[[float], State]:
+    """Return the update of source and noise variances as a function of its length.
 
+    The exponent 1/2 is majorization-minimization, 1 the fixed-point update.
+    """
+    state = likelihood.state
+    (source_log, source_fit), (noise_log, noise_fit) = likelihood.slopes()
+    denominator, numerator = (
+        np.einsum("rn,rn->n", part, part).reshape(-1, state.n_orient).sum(axis=1)
+        for part in (source_log @ state.gain, source_fit @ state.gain)
+    )
+    ratio = numerator / denominator
 
-class _Step:
-    """One update of source and noise variances, of any length."""
+    def take(exponent: float) -> State:
+        noise = state.noise.step(noise_log, noise_fit, exponent, noise_floor)
+        return replace(state, gamma=state.gamma * ratio**exponent, noise=noise).pruned(_PRUNE)
 
-    def __init__(self, state, chol, whitened, basis, n_orient, model, factor, floor):
-        n_sensors = len(chol)
-        n_samples = whitened.shape[1]
-        inverse = solve_triangular(chol, np.eye(n_sensors), lower=True)
-        if n_samples > n_sensors:  # any square root of the same second moment will do
-            values, vectors = np.linalg.eigh(whitened @ whitened.T)
-            whitened = vectors * np.sqrt(np.maximum(values, 0))
-        moment = whitened.T @ inverse / np.sqrt(n_samples)
-        both = np.concatenate([inverse, moment])
-
-        def sums(columns, size):
-            squares = np.square(both @ columns)
-            parts = squares[:n_sensors].sum(axis=0), squares[n_sensors:].sum(axis=0)
-            return (p.reshape(-1, size).sum(axis=1) for p in parts)
-
-        denominator, numerator = sums(state.gain, n_orient)
-        self._source = np.repeat(numerator / denominator, n_orient)
-        denominator, numerator = sums(basis, 1)
-        self._noise = model(numerator, denominator)
-        self._state, self._factor, self._floor = state, factor, floor
-        self._n_orient = n_orient
-
-    def take(self, exponent: float) -> _State:
-        """Return the new state; exponent 1/2 is majorization-minimization."""
-        old = self._state
-        gamma = self._factor * old.gamma * self._source**exponent
-        noise = old.noise * self._noise**exponent
-        noise = self._factor * np.maximum(noise, np.minimum(self._floor, old.noise))
-        seen = (gamma * np.sum(old.gain**2, axis=0)).reshape(-1, self._n_orient).sum(axis=1)
-        keep = np.repeat(seen > _PRUNE * seen.max(), self._n_orient)
-        if keep.all():
-            return _State(old.gain, old.active, gamma, noise)
-        return _State(old.gain[:, keep], old.active[keep], gamma[keep], noise)
+    return take

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+KERNELS = ("dugh", "kronecker", "linalg", "noise", "posterior", "state", "temporal")
 SIBLINGS = {"mne_kronbayes", "mne_piunet", "subdistill"}
 
 
@@ -47,7 +48,7 @@ def test_package_does_without(package, forbidden):
 @pytest.mark.parametrize(
     "path",
     [
-        *(f"mne_kronbayes/{name}.py" for name in ("dugh", "temporal", "noise")),
+        *(f"mne_kronbayes/{name}.py" for name in KERNELS),
         *(
             f"mne_piunet/{name}.py"
             for name in ("grid", "pseudoinverse", "physics", "pursuit", "losses", "network")

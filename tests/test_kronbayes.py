@@ -247,7 +247,7 @@ def test_a_long_window_with_a_full_covariance_warns(simulation, forwards):
         (lambda e: e.crop(0, 0), {}, ValueError, "one time sample"),
         (lambda e: e.data.__imul__(0), {}, ValueError, "flat"),
         (lambda e: e, {"temporal": "ar"}, ValueError, "temporal must be one of"),
-        (lambda e: e, {"noise": "full"}, ValueError, "noise must be one of"),
+        (lambda e: e, {"noise": "ar"}, ValueError, "noise must be one of"),
         (lambda e: e, {"max_iter": 0}, ValueError, "must be positive"),
         (lambda e: e, {"tol": -1.0}, ValueError, "must be positive"),
         (lambda e: e, {"pick_ori": "max-power"}, ValueError, "pick_ori must be"),

@@ -1,0 +1,101 @@
+"""Likelihood of sources and noise that share a temporal covariance: Sigma kron B."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from mne_kronbayes.linalg import second_moment_root
+from mne_kronbayes.posterior import KroneckerPosterior
+from mne_kronbayes.state import State
+
+
+class Kronecker:
+    """The data's likelihood at a state, O(M^2 (N + G T)) and what the temporal family takes.
+
+    Parameters
+    ----------
+    state : State
+        Where the learning stands.
+    data : ndarray, shape (n_sensors, n_trials, n_times)
+        Whitened data.
+
+    Attributes
+    ----------
+    cost : float
+        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``.
+    """
+
+    def __init__(self, state: State, data: np.ndarray):
+        self.state = state
+        self._shape = n_sensors, n_trials, n_times = data.shape
+        sigma = state.source_covariance + state.noise.covariance
+        self._chol = cholesky(sigma, lower=True, overwrite_a=True, check_finite=False)
+        flat = data.reshape(n_sensors, -1)
+        self._rows = solve_triangular(self._chol, flat, lower=True).reshape(-1, n_times)
+        self._solved = state.time.solve(self._rows)
+        self._quadratic = np.vdot(self._rows, self._solved) / n_trials
+        log_det = 2 * np.sum(np.log(np.diag(self._chol)))
+        self.cost = n_times * log_det + n_sensors * state.time.log_det + self._quadratic
+
+    def update_time(self, rescale: bool) -> Kronecker:
+        """Return the likelihood after a step of the temporal family.
+
+        With `rescale`, the factor that keeps its trace moves into sources and noise.
+        """
+        new = object.__new__(Kronecker)
+        new._shape, new._rows, new._chol = self._shape, self._rows, self._chol
+        state = self.state
+        time, factor = state.time.update(self._rows, self._solved), 1.0
+        if rescale:
+            time, factor = time.normalized()
+            new._rows, new._chol = self._rows / np.sqrt(factor), self._chol * np.sqrt(factor)
+        new._solved = time.solve(new._rows)
+        new.state = replace(
+            state, gamma=factor * state.gamma, noise=state.noise.scaled(factor), time=time
+        )
+        return new
+
+    def slopes(self):
+        """Rows whose squares are the slopes of log-determinant and quadratic term.
+
+        Returns
+        -------
+        source, noise : tuple of ndarray, shape (n, n_sensors)
+            For each, rows R with the slopes ``sum((R @ column) ** 2)`` along a column of the gain
+            (of the noise basis): of the log-determinant, and of the quadratic term. Divided
+            by the number of times.
+        """
+        n_sensors, n_trials, n_times = self._shape
+        inverse = solve_triangular(self._chol, np.eye(n_sensors), lower=True)
+        moment = self._rows.reshape(n_sensors, -1) @ self._solved.reshape(n_sensors, -1).T
+        both = inverse, second_moment_root(moment / (n_times * n_trials)) @ inverse
+        return both, both
+
+    def removal_costs(self) -> np.ndarray:
+        """Rise of the cost if one active location alone were switched off, shape (n_active,)."""
+        state, n_times = self.state, self._shape[2]
+        (inverse, moment), _ = self.slopes()
+        shape = (-1, len(state.active), state.n_orient)
+        s, q = (
+            np.einsum("rni,rnj->nij", part, part)
+            for part in ((rows @ state.gain).reshape(shape) for rows in (inverse, moment))
+        )
+        gamma = state.gamma[:, None, None]
+        left = np.eye(state.n_orient) - gamma * s
+        rise = np.trace(gamma * np.linalg.solve(left, q), axis1=1, axis2=2)
+        return n_times * (np.linalg.slogdet(left)[1] + rise)
+
+    def posterior(self, variance: np.ndarray) -> KroneckerPosterior:
+        """Posterior of the active sources, with the prior variance of each time sample."""
+        state = self.state
+        half = solve_triangular(self._chol, state.gain, lower=True)
+        gamma = np.repeat(state.gamma, state.n_orient)
+        kernel = gamma[:, None] * solve_triangular(self._chol, half, lower=True, trans="T").T
+        blocks = half.reshape(len(half), -1, state.n_orient)
+        seen = np.einsum("mni,mnj->nij", blocks, blocks)
+        gamma = state.gamma[:, None, None]
+        covariance = gamma * np.eye(state.n_orient) - gamma**2 * seen
+        return KroneckerPosterior(kernel, covariance, variance)
