@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mne_invkit.estimate import check_pick_ori, explained_variance
 from mne_invkit.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers import Solver
+from mne_kronbayes.baseline import noise_autocovariance
 from mne_kronbayes.dugh import DughResult, dugh
 from mne_kronbayes.result import KronBayesResult
 from mne_kronbayes.temporal import ROWS_PER_COMPONENT
@@ -27,6 +28,8 @@ def fit_kron_bayes(
     *,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -34,6 +37,7 @@ def fit_kron_bayes(
     sparse: bool = False,
     rank: dict | str | None = None,
     pick_ori: str | None = None,
+    on_interrupt: str = "raise",
     verbose=None,
 ) -> KronBayesResult:
     """Estimate sources, their temporal covariance and the noise by Dugh.
@@ -48,13 +52,23 @@ def fit_kron_bayes(
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial, where learning starts (and ends, with
         ``noise="fixed"``). None takes an ad hoc one, for a single sensor type.
-    temporal : "identity" | "full" | "toeplitz" | callable
-        Temporal covariance: white, any, or stationary. "full" needs many more sensors and
-        trials than times and is otherwise learned on the leading temporal components.
-    noise : "fixed" | "scalar" | "diagonal" | callable
-        Noise model: as given, one factor for the given covariance, or a variance for each
-        sensor. Errors of the head model act as noise, and the covariance of an averaged
-        baseline is far too small for them, hence the default.
+    temporal : "identity" | "full" | "toeplitz" | "ar1" | "squared-exponential" | callable
+        Temporal covariance: white, any, stationary, or stationary with one parameter. "full"
+        needs many more sensors and trials than times and is otherwise learned on the leading
+        temporal components.
+    noise : "fixed" | "scalar" | "diagonal" | "full" | callable
+        Noise model: as given, one factor for the given covariance, a variance for each sensor,
+        or any covariance, shrunk toward the shape of the given one. Errors of the head model act
+        as noise, and the covariance of an averaged baseline is far too small for them, hence the
+        default.
+    noise_temporal : "shared" | "white" | ndarray | mne.BaseEpochs
+        Temporal covariance of the noise: that of the sources, white, as given (shape (n_times,)
+        for its first column, or (n_times, n_times)), or that of a baseline. All but the first take
+        time that grows with the cube of the number of times.
+    select : bool
+        Switch off, the least missed first, all sources that do not raise the evidence by their
+        price (extended Bayesian information criterion). Sources of simulations are found more
+        purely so; without it, faint sources surround the strong ones.
     %(loose)s
     depth : float | dict | None
         Depth weighting, see :func:`mne_invkit.problem.prepare_problem`.
@@ -67,6 +81,8 @@ def fit_kron_bayes(
     %(rank_none)s
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
+    on_interrupt : "raise" | "keep"
+        What Ctrl-C does while learning: stop with an error, or return what was learned so far.
     %(verbose)s
 
     Returns
@@ -98,18 +114,23 @@ def fit_kron_bayes(
     True
     """
     settings = {
-        "temporal": temporal, "noise": noise, "loose": loose, "depth": depth,
-        "max_iter": max_iter, "tol": tol, "sparse": sparse, "pick_ori": pick_ori,
+        "temporal": temporal, "noise": noise, "noise_temporal": noise_temporal, "select": select,
+        "loose": loose, "depth": depth, "max_iter": max_iter, "tol": tol,
+        "sparse": sparse, "pick_ori": pick_ori,
     }  # fmt: skip
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
     check_pick_ori(pick_ori, problem)
-    learned = learn(problem.data, problem, temporal, noise, max_iter, tol)
+    learned = learn(
+        problem.data, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, max_iter=max_iter, tol=tol, on_interrupt=on_interrupt,
+    )  # fmt: skip
     return KronBayesResult(problem, learned, settings)
 
 
 def learn(
-    data: np.ndarray, problem: InverseProblem, temporal, noise, max_iter: int, tol: float
-) -> DughResult:
+    data: np.ndarray, problem: InverseProblem, *, temporal, noise_temporal, max_iter: int,
+    tol: float, **options,
+) -> DughResult:  # fmt: skip
     """Check, learn with a progress bar, and warn of what the user should know.
 
     Parameters
@@ -118,12 +139,14 @@ def learn(
         Whitened data, those of the problem or cut in another way.
     problem : InverseProblem
         The prepared problem.
-    temporal, noise : str | callable
-        Temporal covariance and noise model.
+    temporal, noise_temporal : object
+        As for :func:`fit_kron_bayes`.
     max_iter : int
         At most so many sweeps.
     tol : float
         When to stop.
+    **options
+        Other arguments of :func:`mne_kronbayes.dugh.dugh`.
 
     Returns
     -------
@@ -144,6 +167,8 @@ def learn(
             f"{n_rank} time courses: using their {n_rank * n_trials // ROWS_PER_COMPONENT} leading "
             'temporal components. Pass temporal="toeplitz", more trials or a shorter window.'
         )
+    if isinstance(noise_temporal, mne.BaseEpochs):
+        noise_temporal = noise_autocovariance(noise_temporal, problem)[:n_times]
     hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
     with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=hidden, leave=False) as bar:
 
@@ -152,13 +177,14 @@ def learn(
             bar.set_postfix(cost=f"{cost:.6g}")
 
         learned = dugh(
-            data, problem.gain, problem.n_orient, temporal=temporal, noise=noise,
-            noise_basis=problem.noise_basis, max_iter=max_iter, tol=tol, on_sweep=show,
+            data, problem.gain, problem.n_orient, noise_basis=problem.noise_basis,
+            temporal=temporal, noise_temporal=noise_temporal, max_iter=max_iter, tol=tol,
+            on_sweep=show, **options,
         )  # fmt: skip
     if not learned.converged:
         warn(
-            f"kronbayes did not reach tol={tol:g} in {max_iter} sweeps; the last sweep's estimate "
-            "is returned. Raise max_iter, or tol."
+            f"kronbayes did not reach tol={tol:g} in {len(learned.cost) - 1} sweeps; the last "
+            "sweep's estimate is returned. Raise max_iter, or tol."
         )
     sources = map(learned.posterior.mean, data)
     share = explained_variance(replace(problem, data=data), sources, learned.active)
@@ -183,6 +209,8 @@ def apply_kron_bayes(
     *,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -204,8 +232,11 @@ def apply_kron_bayes(
         Forward solution of any source space.
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial.
-    temporal, noise : str | callable
-        Temporal covariance and noise model, as for :func:`fit_kron_bayes`.
+    temporal, noise, noise_temporal : object
+        Temporal covariance, noise model and temporal covariance of the noise, as for
+        :func:`fit_kron_bayes`.
+    select : bool
+        Keep only sources that the evidence pays for.
     %(loose)s
     depth : float | dict | None
         Depth weighting.
@@ -242,8 +273,9 @@ def apply_kron_bayes(
     <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
     return fit_kron_bayes(
-        evoked, forward, noise_cov, temporal=temporal, noise=noise, loose=loose, depth=depth,
-        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
+        evoked, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol, sparse=sparse,
+        rank=rank, pick_ori=pick_ori,
     ).stc  # fmt: skip
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from scipy.linalg import toeplitz
+from scipy.linalg import cholesky, toeplitz
 
+from mne_kronbayes.elimination import eliminate
 from mne_kronbayes.kronecker import Kronecker
 from mne_kronbayes.noise import NOISE, NoiseModel
-from mne_kronbayes.posterior import KroneckerPosterior
+from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
+from mne_kronbayes.separable import Separable
 from mne_kronbayes.state import State
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
 _PRUNE = 1e-10  # of the largest source's sensor power: invisible in the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
 _PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
+_COARSE = 100  # times the tolerance, until no source is left to switch off
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
 
@@ -28,7 +32,7 @@ class DughResult:
     ----------
     data : ndarray, shape (n_trials, n_sensors, n_times)
         The data as given.
-    posterior : KroneckerPosterior
+    posterior : KroneckerPosterior | SeparablePosterior
         Posterior of the active sources.
     active : ndarray of int, shape (n_active,)
         Locations that are not switched off.
@@ -49,13 +53,14 @@ class DughResult:
         Of the whitened data, given all that was learned; not a number where `components`
         leave some of the data out.
     cost : ndarray, shape (n_iter,)
-        Type-II cost before each sweep and after the last; it never rises.
+        Cost before each sweep and after the last, relative to the price of all locations; it
+        never rises.
     converged : bool
         Whether the relative decrease fell below the tolerance.
     """
 
     data: np.ndarray
-    posterior: KroneckerPosterior
+    posterior: KroneckerPosterior | SeparablePosterior
     active: np.ndarray
     source_variance: np.ndarray
     noise_variance: np.ndarray
@@ -70,7 +75,7 @@ class DughResult:
     @property
     def sources(self) -> np.ndarray:
         """Posterior mean of all sources, shape (n_trials, n_locations * n_orient, n_times)."""
-        n_orient = self.posterior.covariance.shape[1]
+        n_orient = len(self.posterior.kernel) // len(self.active)
         n_trials, _, n_times = self.data.shape
         sources = np.zeros((n_trials, len(self.source_variance), n_orient, n_times))
         found = self.posterior.mean(self.data)
@@ -96,11 +101,14 @@ def dugh(
     n_orient: int = 1,
     *,
     temporal: str | Callable[[int], TemporalFamily] = "toeplitz",
-    noise: str | Callable[[np.ndarray, float], NoiseModel] = "diagonal",
+    noise: str | Callable[[np.ndarray, float, float, int], NoiseModel] = "diagonal",
     noise_basis: np.ndarray | None = None,
+    noise_temporal: str | np.ndarray = "shared",
+    select: bool = False,
     max_iter: int = 200,
     tol: float = 1e-5,
     on_sweep: Callable[[int, float], None] | None = None,
+    on_interrupt: str = "raise",
 ) -> DughResult:
     r"""Learn source variances, temporal covariance and noise, then estimate the sources.
 
@@ -108,8 +116,12 @@ def dugh(
     temporal covariance B (Hashemi et al. 2021, equations 1 to 5). The cost is
 
     .. math:: T \log|\Sigma| + M \log|B| + \frac1G \sum_g
-              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top),\quad
-              \Sigma = L \Gamma L^\top + \Lambda .
+              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top) + \frac cG N_a,\quad
+              \Sigma = L \Gamma L^\top + \Lambda ,
+
+    or the same for noise with a temporal covariance of its own. Each of the :math:`N_a` active of N
+    locations has the price :math:`c = 2 \log N + \log(T G)` of the extended Bayesian information
+    criterion (Chen & Chen 2008).
 
     Parameters
     ----------
@@ -125,6 +137,11 @@ def dugh(
         Key of ``mne_kronbayes.noise.NOISE``, or such a class.
     noise_basis : ndarray, shape (n_sensors, n_noise) | None
         Columns P along which the noise is independent; the identity if None.
+    noise_temporal : "shared" | "white" | ndarray, shape (n_times,) | (n_times, n_times)
+        Temporal covariance Upsilon of the noise: that of the sources, white, or as given (its first
+        column is enough where it is Toeplitz); only its shape counts.
+    select : bool
+        Switch off sources that do not gain their price c in evidence; else the price is zero.
     max_iter : int
         At most so many sweeps.
     tol : float
@@ -132,6 +149,8 @@ def dugh(
         is about ``n_sensors * n_times`` whatever the scale of the data; mean over five sweeps.
     on_sweep : callable | None
         Called with the number and the cost of each sweep.
+    on_interrupt : "raise" | "keep"
+        What Ctrl-C does: stop with an error, or return what the last sweep learned.
 
     Returns
     -------
@@ -143,10 +162,14 @@ def dugh(
     A sweep costs :math:`O(M^2 (N + G T))` for M sensors and N active sources, and what the
     temporal family takes. It first tries the step of twice the length in log variance (the
     fixed-point update of MacKay 1992), which is kept only where the cost falls, else the
-    majorization-minimization step, for which it must.
+    majorization-minimization step, for which it must. Where the sweeps converge, sources are
+    switched off backward, and sweeps go on until none is.
 
     References
     ----------
+    Chen, J. & Chen, Z. (2008). Extended Bayesian information criteria for model selection with
+    large model spaces. Biometrika 95, 759-771.
+
     Hashemi, A. et al. (2021). Efficient hierarchical Bayesian inference for spatio-temporal
     regression models in neuroimaging. NeurIPS 34, arXiv:2111.01692.
 
@@ -165,13 +188,14 @@ def dugh(
     model = _lookup(NOISE, noise, "noise")
     if not np.any(data):
         raise ValueError("The data are zero throughout: there is nothing to estimate.")
+    if on_interrupt not in ("raise", "keep"):
+        raise ValueError(f'on_interrupt must be "raise" or "keep", got {on_interrupt!r}.')
     n_trials, n_sensors, n_times = data.shape
     components = _components(data, family.n_components(n_sensors * n_trials, n_times))
     rows = data.transpose(1, 0, 2)
     rows = np.ascontiguousarray(rows if components is None else rows @ components)
     power = np.mean(rows**2)
     basis = np.eye(n_sensors) if noise_basis is None else noise_basis
-    learn_noise = model is not NOISE["fixed"]
 
     share = 0.5 * power * n_sensors
     n_locations = gain.shape[1] // n_orient
@@ -179,45 +203,35 @@ def dugh(
         gain=gain,
         active=np.arange(n_locations),
         gamma=np.full(n_locations, share / np.sum(gain**2)),
-        noise=model(basis, share / np.sum(basis**2)),
+        noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
         time=family(rows.shape[2]),
     )
+    price = (np.log(n_trials * n_times) + 2 * np.log(n_locations)) / n_trials if select else 0.0
+    evaluate = partial(Kronecker, data=rows)
+    if not isinstance(noise_temporal, str) or noise_temporal != "shared":
+        noise_time = _noise_time(noise_temporal, n_times, components)
+        evaluate = partial(Separable, data=rows, noise_time=noise_time)
     costs, converged = [], False
-    step, stride = None, _STRIDE
-    while True:
-        likelihood = Kronecker(state, rows)
-        cost = likelihood.cost + rows.shape[2] * state.noise.penalty
-        if step is not None and stride > 0.5 and cost > costs[-1]:
-            stride = 0.5  # back to the step that cannot raise the cost
-            state = step(stride)
-            continue
-        if on_sweep is not None:
-            on_sweep(len(costs), cost)
-        costs.append(cost)
-        if len(costs) > _PATIENCE:
-            gained = (costs[-1 - _PATIENCE] - cost) / _PATIENCE
-            converged = gained < tol * n_sensors * rows.shape[2]
-        if converged or len(costs) > max_iter:
-            break
-        step = _step(likelihood.update_time(learn_noise), _NOISE_FLOOR * power)
-        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
-        state = step(stride)
-    time = state.time
+    try:
+        for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price):
+            n_off = n_locations - len(likelihood.state.active)
+            costs.append(likelihood.cost - price * n_off)
+            if on_sweep is not None:
+                on_sweep(len(costs) - 1, costs[-1])
+            if len(costs) > max_iter:
+                break
+        else:
+            converged = True
+    except KeyboardInterrupt:
+        if on_interrupt == "raise" or not costs:
+            raise
+    state, time = likelihood.state, likelihood.state.time
     autocovariance = time.covariance if time.column is None else time.column
-    if time.column is not None:
-        variance = np.full(n_times, time.column[0])
-    elif components is None:
-        variance = np.diag(autocovariance)
-    else:
-        variance = np.einsum("tk,kl,tl->t", components, autocovariance, components)
-    log_likelihood = np.nan
-    if components is None:
-        log_likelihood = -n_trials / 2 * (likelihood.cost + rows[:, 0].size * np.log(2 * np.pi))
     source_variance = np.zeros(n_locations)
     source_variance[state.active] = state.gamma
     return DughResult(
         data=data,
-        posterior=likelihood.posterior(variance),
+        posterior=likelihood.posterior(components),
         active=state.active,
         source_variance=source_variance,
         noise_variance=state.noise.variance,
@@ -225,10 +239,40 @@ def dugh(
         autocovariance=autocovariance,
         components=components,
         n_parameters=len(state.active) + state.noise.n_parameters + time.n_parameters,
-        log_likelihood=log_likelihood,
+        log_likelihood=likelihood.log_likelihood if components is None else np.nan,
         cost=np.array(costs),
         converged=converged,
     )
+
+
+def _sweeps(state: State, evaluate: Callable, threshold: float, price: float) -> Iterator:
+    """Yield the likelihood before each sweep and after the last, where the cost settles.
+
+    With a price, sources are switched off wherever it settles, coarsely at first.
+    """
+    coarse = _COARSE if price else 1
+    recent, step, stride = [], None, _STRIDE
+    while True:
+        likelihood = evaluate(state)
+        if step is not None and stride > 0.5 and likelihood.cost > recent[-1]:
+            stride = 0.5  # back to the step that cannot raise the cost
+            state = step(stride)
+            continue
+        recent.append(likelihood.cost)
+        yield likelihood
+        if len(recent) > _PATIENCE:
+            gained = (recent[-1 - _PATIENCE] - recent[-1]) / _PATIENCE
+            if gained < coarse * threshold:
+                fewer = eliminate(likelihood, price, evaluate) if price else likelihood
+                if fewer is not likelihood:
+                    state, step, recent = fewer.state, None, []
+                    continue
+                if coarse == 1:
+                    return
+                coarse = 1
+        step = _step(likelihood.update_time())
+        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
+        state = step(stride)
 
 
 def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
@@ -240,6 +284,32 @@ def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
     return np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :n_components]
 
 
+def _noise_time(given, n_times: int, components: np.ndarray | None) -> np.ndarray:
+    """Lower Cholesky factor of the noise's temporal covariance, scaled to trace T."""
+    if isinstance(given, str):
+        if given != "white":
+            raise ValueError(
+                f'noise_temporal must be "shared", "white" or a covariance, got {given!r}.'
+            )
+        given = np.eye(n_times)
+    given = np.asarray(given, float)
+    if given.ndim == 1:
+        given = toeplitz(given)
+    if given.shape != (n_times, n_times):
+        raise ValueError(
+            f"noise_temporal has the shape {given.shape}, but the data have {n_times} times."
+        )
+    given = given * n_times / np.trace(given)
+    if components is not None:
+        given = components.T @ given @ components
+    try:
+        return cholesky(given, lower=True)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "noise_temporal is not positive definite: add a small white part to its diagonal."
+        ) from None
+
+
 def _lookup(registry: dict, key, what: str):
     """Return an entry by name, or the callable given in its place."""
     if callable(key):
@@ -249,7 +319,7 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _step(likelihood, noise_floor: float) -> Callable[[float], State]:
+def _step(likelihood) -> Callable[[float], State]:
     """Return the update of source and noise variances as a function of its length.
 
     The exponent 1/2 is majorization-minimization, 1 the fixed-point update.
@@ -263,7 +333,7 @@ def _step(likelihood, noise_floor: float) -> Callable[[float], State]:
     ratio = numerator / denominator
 
     def take(exponent: float) -> State:
-        noise = state.noise.step(noise_log, noise_fit, exponent, noise_floor)
+        noise = state.noise.step(noise_log, noise_fit, exponent)
         return replace(state, gamma=state.gamma * ratio**exponent, noise=noise).pruned(_PRUNE)
 
     return take

@@ -9,7 +9,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.linalg import second_moment_root
 from mne_kronbayes.posterior import KroneckerPosterior
-from mne_kronbayes.state import State
+from mne_kronbayes.state import State, removal_cost
 
 
 class Kronecker:
@@ -25,7 +25,10 @@ class Kronecker:
     Attributes
     ----------
     cost : float
-        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``.
+        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
+        and the penalty of the noise model.
+    log_likelihood : float
+        Of all trials.
     """
 
     def __init__(self, state: State, data: np.ndarray):
@@ -36,20 +39,22 @@ class Kronecker:
         flat = data.reshape(n_sensors, -1)
         self._rows = solve_triangular(self._chol, flat, lower=True).reshape(-1, n_times)
         self._solved = state.time.solve(self._rows)
-        self._quadratic = np.vdot(self._rows, self._solved) / n_trials
         log_det = 2 * np.sum(np.log(np.diag(self._chol)))
-        self.cost = n_times * log_det + n_sensors * state.time.log_det + self._quadratic
+        cost = n_times * log_det + n_sensors * state.time.log_det
+        cost += np.vdot(self._rows, self._solved) / n_trials
+        self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
+        self.cost = cost + n_times * state.noise.penalty
 
-    def update_time(self, rescale: bool) -> Kronecker:
+    def update_time(self) -> Kronecker:
         """Return the likelihood after a step of the temporal family.
 
-        With `rescale`, the factor that keeps its trace moves into sources and noise.
+        If the noise is learned, the factor that keeps its trace moves into sources and noise.
         """
         new = object.__new__(Kronecker)
         new._shape, new._rows, new._chol = self._shape, self._rows, self._chol
         state = self.state
         time, factor = state.time.update(self._rows, self._solved), 1.0
-        if rescale:
+        if state.noise.n_parameters:
             time, factor = time.normalized()
             new._rows, new._chol = self._rows / np.sqrt(factor), self._chol * np.sqrt(factor)
         new._solved = time.solve(new._rows)
@@ -83,13 +88,10 @@ class Kronecker:
             np.einsum("rni,rnj->nij", part, part)
             for part in ((rows @ state.gain).reshape(shape) for rows in (inverse, moment))
         )
-        gamma = state.gamma[:, None, None]
-        left = np.eye(state.n_orient) - gamma * s
-        rise = np.trace(gamma * np.linalg.solve(left, q), axis1=1, axis2=2)
-        return n_times * (np.linalg.slogdet(left)[1] + rise)
+        return n_times * removal_cost(state.gamma, s, q)
 
-    def posterior(self, variance: np.ndarray) -> KroneckerPosterior:
-        """Posterior of the active sources, with the prior variance of each time sample."""
+    def posterior(self, components: np.ndarray | None) -> KroneckerPosterior:
+        """Posterior of the active sources; `components` are the temporal ones of the data."""
         state = self.state
         half = solve_triangular(self._chol, state.gain, lower=True)
         gamma = np.repeat(state.gamma, state.n_orient)
@@ -98,4 +100,10 @@ class Kronecker:
         seen = np.einsum("mni,mnj->nij", blocks, blocks)
         gamma = state.gamma[:, None, None]
         covariance = gamma * np.eye(state.n_orient) - gamma**2 * seen
+        if state.time.column is not None:
+            variance = np.full(self._shape[2], state.time.column[0])
+        elif components is None:
+            variance = np.diag(state.time.covariance)
+        else:
+            variance = np.sum(components @ state.time.covariance * components, axis=1)
         return KroneckerPosterior(kernel, covariance, variance)

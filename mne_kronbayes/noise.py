@@ -29,6 +29,10 @@ class NoiseModel(Protocol):
         Columns along which the given noise is independent with variance 1.
     level : float
         Factor of the given noise covariance to start from.
+    floor : float
+        Least variance.
+    n_samples : int
+        Number of samples of the data, times of all trials.
 
     Attributes
     ----------
@@ -47,10 +51,10 @@ class NoiseModel(Protocol):
     penalty: float
     n_parameters: int
 
-    def __init__(self, basis: np.ndarray, level: float): ...
+    def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int): ...
 
-    def step(self, a_rows, c_rows, exponent: float, floor: float) -> NoiseModel:
-        """Return the model after one step; variances do not fall below `floor`."""
+    def step(self, a_rows: np.ndarray, c_rows: np.ndarray, exponent: float) -> NoiseModel:
+        """Return the model after one step."""
 
     def scaled(self, factor: float) -> NoiseModel:
         """Return the model times a factor."""
@@ -61,8 +65,9 @@ class _Independent:
 
     penalty = 0.0
 
-    def __init__(self, basis: np.ndarray, level: float):
+    def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int):
         self._basis = basis
+        self._floor = floor
         self.variance = np.full(basis.shape[1], level)
 
     @property
@@ -70,20 +75,19 @@ class _Independent:
         """The covariance Lambda."""
         return (self._basis * self.variance) @ self._basis.T
 
-    def _with(self, variance: np.ndarray):
-        new = copy(self)
-        new.variance = variance
-        return new
-
-    def step(self, a_rows, c_rows, exponent, floor):
+    def step(self, a_rows, c_rows, exponent):
         """Multiply the variances by a power of the ratio of the slopes."""
         slopes = (np.sum((rows @ self._basis) ** 2, axis=0) for rows in (c_rows, a_rows))
         variance = self.variance * self._ratio(*slopes) ** exponent
-        return self._with(np.maximum(variance, np.minimum(floor, self.variance)))
+        new = copy(self)
+        new.variance = np.maximum(variance, np.minimum(self._floor, self.variance))
+        return new
 
     def scaled(self, factor):
         """Scale the variances."""
-        return self._with(factor * self.variance)
+        new = copy(self)
+        new.variance = factor * self.variance
+        return new
 
 
 class Fixed(_Independent):
@@ -91,10 +95,10 @@ class Fixed(_Independent):
 
     n_parameters = 0
 
-    def __init__(self, basis: np.ndarray, level: float):
-        super().__init__(basis, 1.0)
+    def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int):
+        super().__init__(basis, 1.0, 0.0, n_samples)
 
-    def step(self, a_rows, c_rows, exponent, floor):
+    def step(self, a_rows, c_rows, exponent):
         """Return the model as it is."""
         return self
 
@@ -125,22 +129,27 @@ class Diagonal(_Independent):
 class FullNoise:
     """Any covariance, shrunk toward the shape of the given one.
 
-    Alone, such noise could explain all data. So the cost counts as many samples of baseline as
-    there are of data: with the given covariance S and a learned scale s, the penalty is
-    log|Lambda| + s tr(Lambda^-1 S) - M log s for each sample.
+    Alone, such noise could explain all data. So the cost counts samples of baseline with the
+    given covariance S, whose scale s is learned: as many as there are of data, and as many as
+    sensors, with fewer of which a covariance would be singular. For each sample of data, their
+    share w of samples adds w (log|Lambda| + s tr(Lambda^-1 S) - M log s).
     """
 
-    def __init__(self, basis: np.ndarray, level: float):
+    def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int):
         self._given = basis @ basis.T
+        self._floor = self._least = floor
+        self._weight = 1 + len(basis) / n_samples
         self._set(level * self._given)
 
     def _set(self, covariance: np.ndarray) -> None:
         self.covariance = (covariance + covariance.T) / 2
         self._factor = cholesky(self.covariance, lower=True), True
         n_sensors = len(covariance)
-        self._scale = n_sensors / np.trace(cho_solve(self._factor, self._given))
+        distance = np.trace(cho_solve(self._factor, self._given))
+        self._scale = max(n_sensors / distance, self._least)
         log_det = 2 * np.log(np.diag(self._factor[0])).sum()
-        self.penalty = log_det + n_sensors * (1 - np.log(self._scale))
+        penalty = log_det + self._scale * distance - n_sensors * np.log(self._scale)
+        self.penalty = self._weight * penalty
 
     @property
     def variance(self) -> np.ndarray:
@@ -152,17 +161,20 @@ class FullNoise:
         """Number of distinct elements."""
         return len(self.covariance) * (len(self.covariance) + 1) // 2
 
-    def step(self, a_rows, c_rows, exponent, floor):
+    def step(self, a_rows, c_rows, exponent):
         """Solve for the minimum of the majorizer: any exponent takes this one step."""
         moved = c_rows @ self.covariance
-        a = a_rows.T @ a_rows + cho_solve(self._factor, np.eye(len(self.covariance)))
+        precision = cho_solve(self._factor, np.eye(len(self.covariance)))
+        a = a_rows.T @ a_rows + self._weight * precision
+        c = moved.T @ moved + self._weight * self._scale * self._given
         new = copy(self)
-        new._set(solve_riccati(a, moved.T @ moved + self._scale * self._given))
+        new._set(solve_riccati(a, c))
         return new
 
     def scaled(self, factor):
         """Scale the covariance."""
         new = copy(self)
+        new._least = min(factor * self._least, self._floor)
         new._set(factor * self.covariance)
         return new
 

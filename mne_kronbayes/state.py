@@ -55,3 +55,25 @@ class State:
         seen = self.gamma * power
         kept = seen > threshold * seen.max()
         return self if kept.all() else self.keep(kept)
+
+
+def removal_cost(gamma: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Rise of log-determinant and quadratic term when sources are switched off one by one.
+
+    Parameters
+    ----------
+    gamma : ndarray, shape (n,)
+        Their prior variances.
+    s, q : ndarray, shape (n, n_orient, n_orient)
+        L^T Sigma^-1 L and L^T Sigma^-1 M Sigma^-1 L for the gain L of each, M the second moment
+        of the data.
+
+    Returns
+    -------
+    cost : ndarray, shape (n,)
+        The rise, log|I - gamma s| + gamma tr((I - gamma s)^-1 q).
+    """
+    values, vectors = np.linalg.eigh(s)
+    left = np.maximum(1 - gamma[:, None] * values, np.finfo(float).eps)
+    turned = np.einsum("nia,nij,nja->na", vectors, q, vectors)
+    return np.sum(np.log(left) + gamma[:, None] * turned / left, axis=1)

@@ -25,6 +25,8 @@ def apply_kron_bayes_epochs(
     return_generator: bool = False,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -50,8 +52,11 @@ def apply_kron_bayes_epochs(
         Estimate the sources of the average epoch alone (for magnitudes, those of its vectors).
     return_generator : bool
         Return a generator, which keeps one estimate at a time in memory, and not a list.
-    temporal, noise : str | callable
-        Temporal covariance and noise model, as for :func:`fit_kron_bayes`.
+    temporal, noise, noise_temporal : object
+        Temporal covariance, noise model and temporal covariance of the noise, as for
+        :func:`fit_kron_bayes`.
+    select : bool
+        Keep only sources that the evidence pays for.
     %(loose)s
     depth : float | dict | None
         Depth weighting.
@@ -91,8 +96,9 @@ def apply_kron_bayes_epochs(
             "apply_kron_bayes_raw."
         )
     result = fit_kron_bayes(
-        epochs, forward, noise_cov, temporal=temporal, noise=noise, loose=loose, depth=depth,
-        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
+        epochs, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol, sparse=sparse,
+        rank=rank, pick_ori=pick_ori,
     )  # fmt: skip
     stcs = iter([result.average()]) if average else result.estimates()
     return stcs if return_generator else list(stcs)
@@ -110,6 +116,8 @@ def apply_kron_bayes_raw(
     buffer_size: int = 1000,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -136,8 +144,11 @@ def apply_kron_bayes_raw(
         First sample, and the one after the last, from the beginning of `raw`.
     buffer_size : int
         Samples of a window, the longest lag that the temporal covariance spans.
-    temporal, noise : str | callable
-        Temporal covariance and noise model, as for :func:`fit_kron_bayes`.
+    temporal, noise, noise_temporal : object
+        Temporal covariance, noise model and temporal covariance of the noise, as for
+        :func:`fit_kron_bayes`.
+    select : bool
+        Keep only sources that the evidence pays for.
     %(loose)s
     depth : float | dict | None
         Depth weighting.
@@ -180,7 +191,10 @@ def apply_kron_bayes_raw(
     size = min(buffer_size, last - first)
     starts = np.arange(0, last - first - size + 1, size)
     windows = np.stack([data[:, begin : begin + size] for begin in starts])
-    learned = learn(windows, problem, temporal, noise, max_iter, tol)
+    learned = learn(
+        windows, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, max_iter=max_iter, tol=tol,
+    )  # fmt: skip
     sources = np.empty((problem.n_orient * len(learned.active), last - first))
     for begin in [last - first - size, *starts]:  # the first fills what is left at the end
         window = slice(begin, begin + size)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KERNELS = ("dugh", "kronecker", "linalg", "noise", "posterior", "state", "temporal")
+KERNELS = (
+    "dugh", "elimination", "kronecker", "linalg", "noise", "posterior", "separable", "state",
+    "temporal",
+)  # fmt: skip
 SIBLINGS = {"mne_kronbayes", "mne_piunet", "subdistill"}
 
 
