@@ -172,6 +172,25 @@ def test_smooth_sources_in_white_noise_are_better_estimated_by_the_true_model():
     assert np.median(gains) > 1.2
 
 
+@pytest.mark.parametrize("noise_temporal", ["shared", "white"])
+def test_intervals_hold_the_truth_as_often_as_they_say(noise_temporal):
+    """Of data that the model made, with sources that are all active."""
+    rng = np.random.default_rng(0)
+    gain = rng.standard_normal((20, 5))
+
+    def courses(n_rows):
+        white = rng.standard_normal((20, n_rows, 130))
+        return lfilter([1], [1, -0.8], white)[..., 100:] * 0.6
+
+    truth = courses(5)
+    noise = courses(20) if noise_temporal == "shared" else rng.standard_normal((20, 20, 30))
+    result = dugh(gain @ truth + 2 * noise, gain, noise_temporal=noise_temporal)
+    std = np.sqrt(np.einsum("noot->nt", result.posterior.covariances()))
+    distance = np.abs(truth - result.sources) / std
+    for level, width in [(0.5, 0.6745), (0.8, 1.2816), (0.95, 1.96)]:
+        assert np.mean(distance <= width) == pytest.approx(level, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
