@@ -91,6 +91,9 @@ SOLVERS = {
     "kronbayes full": partial(kronbayes, temporal="full"),
     "kronbayes selected": partial(kronbayes, select=True),
     "kronbayes selected, full noise": partial(kronbayes, select=True, noise="full"),
+    "kronbayes selected, full noise, identity": partial(
+        kronbayes, select=True, noise="full", temporal="identity"
+    ),
     "kronbayes selected, white noise": partial(
         kronbayes, select=True, noise="scalar", noise_temporal="white"
     ),
@@ -226,7 +229,7 @@ def main() -> None:
         for result in tqdm(parallel(todo), total=len(todo), unit="cell"):
             writer.writerows(result)
             file.flush()
-    rows = read_rows(RESULTS)
+    rows = [row for row in read_rows(RESULTS) if int(row["seed"]) < args.seeds]
     print(summary(rows), table(rows), sep="\n\n")
 
 

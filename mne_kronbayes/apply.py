@@ -113,8 +113,10 @@ def fit_kron_bayes(
     >>> result.explained_variance > 95
     True
     """
+    measured = isinstance(noise_temporal, mne.BaseEpochs)
     settings = {
-        "temporal": temporal, "noise": noise, "noise_temporal": noise_temporal, "select": select,
+        "temporal": temporal, "noise": noise, "select": select,
+        "noise_temporal": repr(noise_temporal) if measured else noise_temporal,
         "loose": loose, "depth": depth, "max_iter": max_iter, "tol": tol,
         "sparse": sparse, "pick_ori": pick_ori,
     }  # fmt: skip

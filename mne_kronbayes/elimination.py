@@ -17,7 +17,7 @@ def eliminate(likelihood, price: float, evaluate: Callable[[State], object]):
 
     Parameters
     ----------
-    likelihood : Kronecker
+    likelihood : Kronecker | Separable
         The likelihood where the learning stands.
     price : float
         What each active source adds to the cost.
@@ -26,7 +26,7 @@ def eliminate(likelihood, price: float, evaluate: Callable[[State], object]):
 
     Returns
     -------
-    likelihood : Kronecker
+    likelihood : Kronecker | Separable
         With fewer sources, at least one; the same object if none was switched off.
 
     Notes

@@ -21,6 +21,8 @@ class Kronecker:
         Where the learning stands.
     data : ndarray, shape (n_sensors, n_trials, n_times)
         Whitened data.
+    factored : tuple of ndarray | None
+        Cholesky factor of Sigma and the data whitened by it, where they are known.
 
     Attributes
     ----------
@@ -31,13 +33,10 @@ class Kronecker:
         Of all trials.
     """
 
-    def __init__(self, state: State, data: np.ndarray):
-        self.state = state
-        self._shape = n_sensors, n_trials, n_times = data.shape
-        sigma = state.source_covariance + state.noise.covariance
-        self._chol = cholesky(sigma, lower=True, overwrite_a=True, check_finite=False)
-        flat = data.reshape(n_sensors, -1)
-        self._rows = solve_triangular(self._chol, flat, lower=True).reshape(-1, n_times)
+    def __init__(self, state: State, data: np.ndarray, factored: tuple | None = None):
+        self.state, self._data = state, data
+        n_sensors, n_trials, n_times = data.shape
+        self._chol, self._rows = factored or self._factor()
         self._solved = state.time.solve(self._rows)
         log_det = 2 * np.sum(np.log(np.diag(self._chol)))
         cost = n_times * log_det + n_sensors * state.time.log_det
@@ -45,23 +44,27 @@ class Kronecker:
         self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
         self.cost = cost + n_times * state.noise.penalty
 
+    def _factor(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factor of Sigma, and the data whitened in space as rows over time."""
+        sigma = self.state.source_covariance + self.state.noise.covariance
+        chol = cholesky(sigma, lower=True, overwrite_a=True, check_finite=False)
+        flat = self._data.reshape(len(chol), -1)
+        return chol, solve_triangular(chol, flat, lower=True).reshape(-1, self._data.shape[2])
+
     def update_time(self) -> Kronecker:
         """Return the likelihood after a step of the temporal family.
 
         If the noise is learned, the factor that keeps its trace moves into sources and noise.
         """
-        new = object.__new__(Kronecker)
-        new._shape, new._rows, new._chol = self._shape, self._rows, self._chol
         state = self.state
         time, factor = state.time.update(self._rows, self._solved), 1.0
         if state.noise.n_parameters:
             time, factor = time.normalized()
-            new._rows, new._chol = self._rows / np.sqrt(factor), self._chol * np.sqrt(factor)
-        new._solved = time.solve(new._rows)
-        new.state = replace(
+        state = replace(
             state, gamma=factor * state.gamma, noise=state.noise.scaled(factor), time=time
         )
-        return new
+        root = np.sqrt(factor)
+        return Kronecker(state, self._data, (root * self._chol, self._rows / root))
 
     def slopes(self):
         """Rows whose squares are the slopes of log-determinant and quadratic term.
@@ -73,7 +76,7 @@ class Kronecker:
             (of the noise basis): of the log-determinant, and of the quadratic term. Divided
             by the number of times.
         """
-        n_sensors, n_trials, n_times = self._shape
+        n_sensors, n_trials, n_times = self._data.shape
         inverse = solve_triangular(self._chol, np.eye(n_sensors), lower=True)
         moment = self._rows.reshape(n_sensors, -1) @ self._solved.reshape(n_sensors, -1).T
         both = inverse, second_moment_root(moment / (n_times * n_trials)) @ inverse
@@ -81,7 +84,7 @@ class Kronecker:
 
     def removal_costs(self) -> np.ndarray:
         """Rise of the cost if one active location alone were switched off, shape (n_active,)."""
-        state, n_times = self.state, self._shape[2]
+        state, n_times = self.state, self._data.shape[2]
         (inverse, moment), _ = self.slopes()
         shape = (-1, len(state.active), state.n_orient)
         s, q = (
@@ -101,7 +104,7 @@ class Kronecker:
         gamma = state.gamma[:, None, None]
         covariance = gamma * np.eye(state.n_orient) - gamma**2 * seen
         if state.time.column is not None:
-            variance = np.full(self._shape[2], state.time.column[0])
+            variance = np.full(self._data.shape[2], state.time.column[0])
         elif components is None:
             variance = np.diag(state.time.covariance)
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from mne_invkit.problem import prepare_problem
 from mne_invkit.simulate import simulate_evoked
-from mne_kronbayes import apply_kron_bayes, fit_kron_bayes
+from mne_kronbayes import apply_kron_bayes, fit_kron_bayes, read_kron_bayes
 from mne_kronbayes.baseline import noise_autocovariance
 
 
@@ -63,6 +63,21 @@ def test_the_evidence_prefers_the_measured_noise(simulation, baseline, forwards)
     measured = fit_kron_bayes(*args, noise_temporal=baseline, **options)
     white = fit_kron_bayes(*args, noise_temporal="white", **options)
     assert measured.evidence > white.evidence + 20
+
+
+def test_a_file_keeps_the_posterior_and_the_name_of_the_baseline(
+    simulation, baseline, forwards, tmp_path
+):
+    evoked = simulation.evoked.copy().crop(0, None)
+    result = fit_kron_bayes(
+        evoked, forwards["surface"], simulation.noise_cov, noise_temporal=baseline, tol=1e-3
+    )
+    result.save(tmp_path / "fit.h5")
+    again = read_kron_bayes(tmp_path / "fit.h5")
+    for one, other in [(again.stc, result.stc), (again.std(), result.std())]:
+        np.testing.assert_allclose(one.data, other.data, atol=1e-9 * other.data.max())
+    assert "EpochsArray" in again.settings["noise_temporal"]
+    assert again.settings == result.settings
 
 
 def test_another_sampling_frequency_is_refused(baseline, problem):
