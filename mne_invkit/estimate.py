@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import mne
@@ -66,7 +67,7 @@ def check_pick_ori(pick_ori: str | None, problem: InverseProblem) -> None:
 
 def make_stc(
     problem: InverseProblem, amplitude: np.ndarray, *, pick_ori: str | None = None,
-    sparse: bool = False,
+    sparse: bool = False, active: np.ndarray | None = None,
 ):  # fmt: skip
     """Put amplitudes into the source estimate class that the source space asks for.
 
@@ -74,13 +75,15 @@ def make_stc(
     ----------
     problem : InverseProblem
         The prepared problem.
-    amplitude : ndarray, shape (n_locations * n_orient, n_times)
+    amplitude : ndarray, shape (n_active * n_orient, n_times)
         Amplitude of each component in A m.
     pick_ori : None | "normal" | "vector"
         Magnitude (signed when the orientation is fixed), component along the normal, or
         vectors.
     sparse : bool
         Keep only the locations that are not zero throughout.
+    active : ndarray of int, shape (n_active,) | None
+        Locations that have amplitudes, in ascending order; the others are zero. None for all.
 
     Returns
     -------
@@ -88,13 +91,11 @@ def make_stc(
         One of MNE's six classes.
     """
     check_pick_ori(pick_ori, problem)
-    src, n_orient = problem.forward["src"], problem.n_orient
+    n_orient = problem.n_orient
     vectors = amplitude.reshape(-1, n_orient, amplitude.shape[-1])
-    keep = np.abs(vectors).max(axis=(1, 2)) > 0 if sparse else np.ones(len(vectors), bool)
-    if sparse:
-        vectors = vectors[keep]
+    active = np.arange(problem.forward["nsource"]) if active is None else active
     if pick_ori == "vector":
-        axes = problem.forward["source_nn"].reshape(-1, n_orient, 3)[keep]
+        axes = problem.forward["source_nn"].reshape(-1, n_orient, 3)[active]
         data = np.einsum("noi,not->nit", axes, vectors)
     elif n_orient == 1:
         data = vectors[:, 0]
@@ -102,33 +103,71 @@ def make_stc(
         data = vectors[:, 2]
     else:
         data = np.sqrt(np.einsum("not,not->nt", vectors, vectors))
+    if sparse:
+        loud = np.abs(vectors).max(axis=(1, 2)) > 0
+        active, data = active[loud], data[loud]
+    return place_data(problem, data, active, vector=pick_ori == "vector", sparse=sparse)
+
+
+def place_data(
+    problem: InverseProblem, data: np.ndarray, active: np.ndarray, *, vector: bool = False,
+    sparse: bool = False,
+):  # fmt: skip
+    """Put what is known of some locations into a source estimate.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The prepared problem.
+    data : ndarray, shape (n_active, n_times) | (n_active, 3, n_times)
+        Values of the locations.
+    active : ndarray of int, shape (n_active,)
+        The locations, in ascending order.
+    vector : bool
+        Whether the values are vectors.
+    sparse : bool
+        Leave out the other locations, which are zero otherwise.
+
+    Returns
+    -------
+    stc : SourceEstimate
+        One of MNE's six classes.
+    """
+    src = problem.forward["src"]
+    n_locations = problem.forward["nsource"]
+    keep = np.isin(np.arange(n_locations), active) if sparse else np.ones(n_locations, bool)
+    if len(data) < np.count_nonzero(keep):
+        whole = np.zeros((n_locations, *data.shape[1:]))
+        whole[active] = data
+        data = whole
     counts = np.cumsum([len(s["vertno"]) for s in src])[:-1]
     vertices = [s["vertno"][k] for s, k in zip(src, np.split(keep, counts), strict=True)]
-    times = problem.times
-    tstep = 1 / problem.insts[0].info["sfreq"]
-    return _CLASSES[src.kind, pick_ori == "vector"](
-        data, vertices, tmin=times[0], tstep=tstep, subject=src[0].get("subject_his_id")
-    )
+    info = problem.insts[0].info if problem.insts else problem.info
+    return _CLASSES[src.kind, vector](
+        data, vertices, tmin=problem.times[0], tstep=1 / info["sfreq"],
+        subject=src[0].get("subject_his_id"),
+    )  # fmt: skip
 
 
-def make_residual(problem: InverseProblem, amplitude: np.ndarray):
+def make_residual(problem: InverseProblem, amplitude: np.ndarray, active: np.ndarray | None = None):
     """Data minus the field of the sources, all projectors applied.
 
     Parameters
     ----------
     problem : InverseProblem
         The prepared problem.
-    amplitude : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+    amplitude : ndarray, shape (n_trials, n_active * n_orient, n_times)
         Amplitude of each component in A m.
+    active : ndarray of int, shape (n_active,) | None
+        Locations that have amplitudes, None for all.
 
     Returns
     -------
     residual : Evoked | list of Evoked | Epochs | Raw
         Of the type of the data, with the channels used.
     """
-    gain = problem.projector @ problem.forward["sol"]["data"]
-    active = np.flatnonzero(np.abs(amplitude).max(axis=(0, 2)))
-    fields = gain[:, active] @ amplitude[:, active]
+    gain = problem.projector @ problem.forward["sol"]["data"][:, _columns(problem, active)]
+    fields = gain @ amplitude
     names = problem.info["ch_names"]
     residuals = []
     for k, inst in enumerate(problem.insts):
@@ -150,32 +189,43 @@ def make_residual(problem: InverseProblem, amplitude: np.ndarray):
     return residuals if len(residuals) > 1 else residuals[0]
 
 
-def explained_variance(problem: InverseProblem, sources: np.ndarray) -> float:
+def _columns(problem: InverseProblem, active: np.ndarray | None):
+    """Columns of the gain that belong to locations."""
+    if active is None:
+        return slice(None)
+    return (problem.n_orient * active[:, None] + np.arange(problem.n_orient)).ravel()
+
+
+def explained_variance(
+    problem: InverseProblem, sources: Iterable[np.ndarray], active: np.ndarray | None = None
+) -> float:
     """Share of the whitened data that the sources explain, in percent.
 
     Parameters
     ----------
     problem : InverseProblem
         The prepared problem.
-    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
-        Sources in the scale of ``problem.gain``.
+    sources : iterable of ndarray, shape (n_active * n_orient, n_times)
+        Sources of each trial in the scale of ``problem.gain``.
+    active : ndarray of int, shape (n_active,) | None
+        Locations of the sources, None for all.
 
     Returns
     -------
     percent : float
         100 (1 - ||data - gain sources||^2 / ||data||^2), as MNE's solvers log it.
     """
-    active = np.flatnonzero(np.abs(sources).max(axis=(0, 2)))
-    rest = problem.data - problem.gain[:, active] @ sources[:, active]
+    gain = problem.gain[:, _columns(problem, active)]
+    pairs = zip(problem.data, sources, strict=True)
+    rest = sum(np.sum((data - gain @ trial) ** 2) for data, trial in pairs)
     power = np.sum(problem.data**2)
-    percent = 100 * (1 - np.sum(rest**2) / power) if power > 0 else 0.0
-    logger.info("Explained %0.1f%% variance", percent)
-    return float(percent)
+    return float(100 * (1 - rest / power)) if power > 0 else 0.0
 
 
 def make_dipoles(
-    problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 10, *, trial: int = 0
-) -> list[mne.Dipole]:
+    problem: InverseProblem, sources: np.ndarray, n_dipoles: int = 10, *, trial: int = 0,
+    active: np.ndarray | None = None,
+) -> list[mne.Dipole]:  # fmt: skip
     """Sources as dipoles, those that explain most sensor variance first.
 
     Sensor variance and not amplitude ranks them, since deep and silent sources of free
@@ -185,12 +235,14 @@ def make_dipoles(
     ----------
     problem : InverseProblem
         The prepared problem.
-    sources : ndarray, shape (n_locations * n_orient, n_times)
+    sources : ndarray, shape (n_active * n_orient, n_times)
         Sources of one trial in the scale of ``problem.gain``.
     n_dipoles : int
         At most so many.
     trial : int
         The trial of the data that the sources explain.
+    active : ndarray of int, shape (n_active,) | None
+        Locations of the sources, None for all.
 
     Returns
     -------
@@ -199,10 +251,11 @@ def make_dipoles(
         whitened data that the dipole alone explains, in percent.
     """
     n_orient, forward = problem.n_orient, problem.forward
-    active = np.flatnonzero(np.abs(sources).reshape(-1, n_orient, sources.shape[1]).max((1, 2)))
-    columns = (n_orient * active[:, None] + np.arange(n_orient)).ravel()
-    gain = problem.gain[:, columns].reshape(len(problem.gain), -1, n_orient)
-    moments = sources[columns].reshape(-1, n_orient, sources.shape[1])
+    moments = sources.reshape(-1, n_orient, sources.shape[1])
+    active = np.arange(len(moments)) if active is None else active
+    loud = np.abs(moments).max(axis=(1, 2)) > 0
+    active, moments = active[loud], moments[loud]
+    gain = problem.gain[:, _columns(problem, active)].reshape(len(problem.gain), -1, n_orient)
     fields = np.einsum("mno,not->nmt", gain, moments)
     order = np.argsort(-np.sum(fields**2, axis=(1, 2)))[:n_dipoles]
     power = np.maximum(np.sum(problem.data[trial] ** 2, axis=0), np.finfo(float).tiny)
@@ -252,9 +305,11 @@ def make_result(
     """
     amplitude = problem.source_std[:, None] * sources
     stcs = [make_stc(problem, a, pick_ori=pick_ori, sparse=sparse) for a in amplitude]
+    percent = explained_variance(problem, sources)
+    logger.info("Explained %0.1f%% variance", percent)
     return InverseResult(
         stc=stcs if len(stcs) > 1 else stcs[0],
         residual=make_residual(problem, amplitude),
-        explained_variance=explained_variance(problem, sources),
+        explained_variance=percent,
         **fields,
     )

@@ -43,7 +43,8 @@ def make_report(
     results : dict
         Name of each solver and its result: any object with the attributes ``stc``,
         ``residual`` (Evoked or None), ``explained_variance`` (percent or None), ``settings``
-        (dict) and ``cost`` (vector or None).
+        (dict) and ``cost`` (vector or None), and perhaps a method ``extra_figures()`` that
+        returns further figures by title.
     evoked : mne.Evoked
         The data.
     forward : mne.Forward
@@ -84,7 +85,7 @@ def make_report(
         add_result(report, name, result, evoked, forward, **where, times=times, unit=unit)
     packages = {name: import_module(name).__version__ for name in _PACKAGES}
     provenance = {"Python": platform.python_version(), "System": platform.platform(), **packages}
-    report.add_html(_table(provenance.items()), "Versions", tags=_TAGS, section="Provenance")
+    report.add_html(html_table(provenance.items()), "Versions", tags=_TAGS, section="Provenance")
     return report
 
 
@@ -132,7 +133,7 @@ def add_result(
     where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
     add = {"tags": _TAGS, "section": name}
     figures = _figures(result, forward, unit, **where)
-    tables = f"{_table(figures.items())}<h5>Settings</h5>{_table(result.settings.items())}"
+    tables = f"{html_table(figures.items())}<h5>Settings</h5>{html_table(result.settings.items())}"
     report.add_html(tables, f"{name}: figures and settings", **add)
 
     stc = result.stc
@@ -146,6 +147,8 @@ def add_result(
     _add_figures(report, pictures, f"{name}: estimate", add)
     if result.cost is not None and len(result.cost):
         _add_figures(report, [plot_convergence(result.cost)], f"{name}: convergence", add)
+    for title, picture in getattr(result, "extra_figures", dict)().items():
+        _add_figures(report, [picture], f"{name}: {title}", add)
     if result.residual is not None:
         picture = plot_sensor_fit(evoked, result.residual)
         _add_figures(report, [picture], f"{name}: fit to the sensors", add)
@@ -207,11 +210,24 @@ def _comparison(figures: dict[str, dict[str, str]]) -> str:
     """HTML table of solvers (columns) by figures (rows)."""
     rows = list(dict.fromkeys(row for column in figures.values() for row in column))
     cells = [(row, *(column.get(row, "–") for column in figures.values())) for row in rows]
-    return _table(cells, header=("", *figures))
+    return html_table(cells, header=("", *figures))
 
 
-def _table(rows: Iterable[tuple], header: tuple = ()) -> str:
-    """HTML table whose first column is a heading; everything is escaped."""
+def html_table(rows: Iterable[tuple], header: tuple = ()) -> str:
+    """HTML table whose first column is a heading; everything is escaped.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        The cells of each row.
+    header : tuple
+        The cells of the header, none if empty.
+
+    Returns
+    -------
+    table : str
+        HTML.
+    """
     head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
     body = "".join(
         f'<tr><th scope="row">{_text(first)}</th>'

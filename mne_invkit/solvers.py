@@ -24,7 +24,7 @@ class Solver:
         Short name.
     fit : callable
         ``fit(inst, forward, noise_cov, *, verbose=None, **options)`` with an Evoked, returns an
-        :class:`mne_invkit.estimate.InverseResult`.
+        :class:`mne_invkit.estimate.InverseResult` or an object with its attributes.
     description : str
         One line for people.
     unit : str

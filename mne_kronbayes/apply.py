@@ -3,70 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import mne
 import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 from tqdm import tqdm
 
-from mne_invkit.estimate import InverseResult, check_pick_ori, make_dipoles, make_result
+from mne_invkit.estimate import check_pick_ori, explained_variance
 from mne_invkit.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers import Solver
+from mne_kronbayes.baseline import noise_autocovariance
 from mne_kronbayes.dugh import DughResult, dugh
+from mne_kronbayes.result import KronBayesResult
 from mne_kronbayes.temporal import ROWS_PER_COMPONENT
-
-
-@dataclass(frozen=True, eq=False)
-class KronBayesResult(InverseResult):
-    """What `fit_kron_bayes` learned.
-
-    Attributes
-    ----------
-    stc, residual, explained_variance, settings, cost
-        As for :class:`mne_invkit.estimate.InverseResult`; `cost` is the Type-II cost, which
-        never rises.
-    source_variance : ndarray, shape (n_locations,)
-        Learned prior variance of each location, summed over orientations, in (A m)^2.
-    active : ndarray, shape (n_active,)
-        Locations whose variance is not zero, in the order of the forward solution.
-    temporal_covariance : ndarray, shape (n_times, n_times)
-        Learned temporal covariance of sources and noise.
-    noise_cov : mne.Covariance
-        Learned noise covariance of a single trial, to compare with the given one or to pass
-        to another solver.
-    converged : bool
-        Whether the tolerance was reached.
-    problem : InverseProblem
-        The prepared problem.
-    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
-        Posterior mean in the scale of ``problem.gain``.
-    """
-
-    source_variance: np.ndarray = None
-    active: np.ndarray = None
-    temporal_covariance: np.ndarray = None
-    noise_cov: mne.Covariance = None
-    converged: bool = True
-    problem: InverseProblem = None
-    sources: np.ndarray = None
-
-    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
-        """Return the sources that explain most sensor variance as dipoles.
-
-        Parameters
-        ----------
-        n_dipoles : int
-            At most so many.
-        trial : int
-            Which Evoked or epoch, when several were given.
-
-        Returns
-        -------
-        dipoles : list of mne.Dipole
-            Strongest field first.
-        """
-        return make_dipoles(self.problem, self.sources[trial], n_dipoles, trial=trial)
 
 
 @fill_doc
@@ -78,6 +28,8 @@ def fit_kron_bayes(
     *,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -85,6 +37,7 @@ def fit_kron_bayes(
     sparse: bool = False,
     rank: dict | str | None = None,
     pick_ori: str | None = None,
+    on_interrupt: str = "raise",
     verbose=None,
 ) -> KronBayesResult:
     """Estimate sources, their temporal covariance and the noise by Dugh.
@@ -99,13 +52,23 @@ def fit_kron_bayes(
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial, where learning starts (and ends, with
         ``noise="fixed"``). None takes an ad hoc one, for a single sensor type.
-    temporal : "identity" | "full" | "toeplitz" | callable
-        Temporal covariance: white, any, or stationary. "full" needs many more sensors and
-        trials than times and is otherwise learned on the leading temporal components.
-    noise : "fixed" | "scalar" | "diagonal" | callable
-        Noise model: as given, one factor for the given covariance, or a variance for each
-        sensor. Errors of the head model act as noise, and the covariance of an averaged
-        baseline is far too small for them, hence the default.
+    temporal : "identity" | "full" | "toeplitz" | "ar1" | "squared-exponential" | callable
+        Temporal covariance: white, any, stationary, or stationary with one parameter. "full"
+        needs many more sensors and trials than times and is otherwise learned on the leading
+        temporal components.
+    noise : "fixed" | "scalar" | "diagonal" | "full" | callable
+        Noise model: as given, one factor for the given covariance, a variance for each sensor,
+        or any covariance, shrunk toward the shape of the given one. Errors of the head model act
+        as noise, and the covariance of an averaged baseline is far too small for them, hence the
+        default.
+    noise_temporal : "shared" | "white" | ndarray | mne.BaseEpochs
+        Temporal covariance of the noise: that of the sources, white, as given (shape (n_times,)
+        for its first column, or (n_times, n_times)), or that of a baseline. All but the first take
+        time that grows with the cube of the number of times.
+    select : bool
+        Switch off, the least missed first, all sources that do not raise the evidence by their
+        price (extended Bayesian information criterion). Sources of simulations are found more
+        purely so; without it, faint sources surround the strong ones.
     %(loose)s
     depth : float | dict | None
         Depth weighting, see :func:`mne_invkit.problem.prepare_problem`.
@@ -118,6 +81,8 @@ def fit_kron_bayes(
     %(rank_none)s
     pick_ori : None | "normal" | "vector"
         Magnitude, component along the cortical normal, or vectors.
+    on_interrupt : "raise" | "keep"
+        What Ctrl-C does while learning: stop with an error, or return what was learned so far.
     %(verbose)s
 
     Returns
@@ -148,15 +113,51 @@ def fit_kron_bayes(
     >>> result.explained_variance > 95
     True
     """
+    measured = isinstance(noise_temporal, mne.BaseEpochs)
     settings = {
-        "temporal": temporal, "noise": noise, "loose": loose, "depth": depth,
-        "max_iter": max_iter, "tol": tol, "pick_ori": pick_ori,
+        "temporal": temporal, "noise": noise, "select": select,
+        "noise_temporal": repr(noise_temporal) if measured else noise_temporal,
+        "loose": loose, "depth": depth, "max_iter": max_iter, "tol": tol,
+        "sparse": sparse, "pick_ori": pick_ori,
     }  # fmt: skip
-    if max_iter < 1 or not tol > 0:
-        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
     check_pick_ori(pick_ori, problem)
-    n_trials, n_rank, n_times = problem.data.shape
+    learned = learn(
+        problem.data, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, max_iter=max_iter, tol=tol, on_interrupt=on_interrupt,
+    )  # fmt: skip
+    return KronBayesResult(problem, learned, settings)
+
+
+def learn(
+    data: np.ndarray, problem: InverseProblem, *, temporal, noise_temporal, max_iter: int,
+    tol: float, **options,
+) -> DughResult:  # fmt: skip
+    """Check, learn with a progress bar, and warn of what the user should know.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n_trials, n_rank, n_times)
+        Whitened data, those of the problem or cut in another way.
+    problem : InverseProblem
+        The prepared problem.
+    temporal, noise_temporal : object
+        As for :func:`fit_kron_bayes`.
+    max_iter : int
+        At most so many sweeps.
+    tol : float
+        When to stop.
+    **options
+        Other arguments of :func:`mne_kronbayes.dugh.dugh`.
+
+    Returns
+    -------
+    learned : DughResult
+        What was learned.
+    """
+    if max_iter < 1 or not tol > 0:
+        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
+    n_trials, n_rank, n_times = data.shape
     if n_times < 2:
         raise ValueError(
             "The data have one time sample, too few to learn from: pass a longer window with "
@@ -168,6 +169,8 @@ def fit_kron_bayes(
             f"{n_rank} time courses: using their {n_rank * n_trials // ROWS_PER_COMPONENT} leading "
             'temporal components. Pass temporal="toeplitz", more trials or a shorter window.'
         )
+    if isinstance(noise_temporal, mne.BaseEpochs):
+        noise_temporal = noise_autocovariance(noise_temporal, problem)[:n_times]
     hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
     with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=hidden, leave=False) as bar:
 
@@ -176,46 +179,27 @@ def fit_kron_bayes(
             bar.set_postfix(cost=f"{cost:.6g}")
 
         learned = dugh(
-            problem.data, problem.gain, problem.n_orient, temporal=temporal, noise=noise,
-            noise_basis=problem.noise_basis, max_iter=max_iter, tol=tol, on_sweep=show,
+            data, problem.gain, problem.n_orient, noise_basis=problem.noise_basis,
+            temporal=temporal, noise_temporal=noise_temporal, max_iter=max_iter, tol=tol,
+            on_sweep=show, **options,
         )  # fmt: skip
     if not learned.converged:
         warn(
-            f"kronbayes did not reach tol={tol:g} in {max_iter} sweeps; the last sweep's estimate "
-            "is returned. Raise max_iter, or tol."
+            f"kronbayes did not reach tol={tol:g} in {len(learned.cost) - 1} sweeps; the last "
+            "sweep's estimate is returned. Raise max_iter, or tol."
         )
-    result = make_result(
-        problem, learned.sources, pick_ori=pick_ori, sparse=sparse,
-        settings=settings, cost=learned.cost,
-    )  # fmt: skip
-    if result.explained_variance < 1:
+    sources = map(learned.posterior.mean, data)
+    share = explained_variance(replace(problem, data=data), sources, learned.active)
+    if share < 1:
         warn(
-            f"The sources explain {result.explained_variance:.1f}% of the whitened data: it looks "
-            "like noise alone. Check noise_cov and evoked.nave."
+            f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
+            "Check noise_cov and evoked.nave."
         )
-    std = problem.source_std.reshape(-1, problem.n_orient)
     logger.info(
-        "kronbayes: %d sweeps, %d active sources of %d", len(learned.cost) - 1,
-        np.count_nonzero(learned.source_variance), len(std),
+        "kronbayes: %d sweeps, %d active sources of %d explain %.1f%% variance",
+        len(learned.cost) - 1, len(learned.active), len(learned.source_variance), share,
     )  # fmt: skip
-    return KronBayesResult(
-        **{f.name: getattr(result, f.name) for f in fields(result)},
-        source_variance=learned.source_variance * np.sum(std**2, axis=1),
-        active=np.flatnonzero(learned.source_variance),
-        temporal_covariance=learned.temporal_covariance,
-        noise_cov=_noise_covariance(problem, learned),
-        converged=learned.converged,
-        problem=problem,
-        sources=learned.sources,
-    )
-
-
-def _noise_covariance(problem: InverseProblem, learned: DughResult) -> mne.Covariance:
-    """Learned noise covariance of a single trial in the units of the sensors."""
-    basis = np.linalg.pinv(problem.whitener) @ problem.noise_basis
-    info = problem.info
-    data = problem.nave * (basis * learned.noise_variance) @ basis.T
-    return mne.Covariance(data, info["ch_names"], [], info["projs"], problem.data.shape[2])
+    return learned
 
 
 @fill_doc
@@ -227,6 +211,8 @@ def apply_kron_bayes(
     *,
     temporal: str = "toeplitz",
     noise: str = "diagonal",
+    noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
@@ -248,8 +234,11 @@ def apply_kron_bayes(
         Forward solution of any source space.
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial.
-    temporal, noise : str | callable
-        Temporal covariance and noise model, as for :func:`fit_kron_bayes`.
+    temporal, noise, noise_temporal : object
+        Temporal covariance, noise model and temporal covariance of the noise, as for
+        :func:`fit_kron_bayes`.
+    select : bool
+        Keep only sources that the evidence pays for.
     %(loose)s
     depth : float | dict | None
         Depth weighting.
@@ -286,8 +275,9 @@ def apply_kron_bayes(
     <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
     return fit_kron_bayes(
-        evoked, forward, noise_cov, temporal=temporal, noise=noise, loose=loose, depth=depth,
-        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
+        evoked, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
+        select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol, sparse=sparse,
+        rank=rank, pick_ori=pick_ori,
     ).stc  # fmt: skip
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cholesky, toeplitz
 
-from mne_kronbayes.noise import NOISE
+from mne_kronbayes.elimination import eliminate
+from mne_kronbayes.kronecker import Kronecker
+from mne_kronbayes.noise import NOISE, NoiseModel
+from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
+from mne_kronbayes.separable import Separable
+from mne_kronbayes.state import State
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
 _PRUNE = 1e-10  # of the largest source's sensor power: invisible in the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
 _PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
+_COARSE = 100  # times the tolerance, until no source is left to switch off
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
 
@@ -23,37 +30,69 @@ class DughResult:
 
     Attributes
     ----------
-    sources : ndarray, shape (n_trials, n_sources, n_times)
-        Posterior mean.
+    data : ndarray, shape (n_trials, n_sensors, n_times)
+        The data as given.
+    posterior : KroneckerPosterior | SeparablePosterior
+        Posterior of the active sources.
+    active : ndarray of int, shape (n_active,)
+        Locations that are not switched off.
     source_variance : ndarray, shape (n_locations,)
-        Learned prior variances gamma, 0 where pruned.
-    temporal_covariance : ndarray, shape (n_times, n_times)
-        Learned temporal covariance B. With learned noise its trace is the number of temporal
-        dimensions used (n_times, for "full" with little data fewer).
-    noise_variance : ndarray, shape (n_sensors,)
-        Learned variances along the noise basis.
+        Learned prior variances gamma, 0 where switched off.
+    noise_variance : ndarray, shape (n_noise,)
+        Learned variances along the noise basis (for a full covariance, of the sensors).
+    noise_covariance : ndarray, shape (n_sensors, n_sensors)
+        Learned noise covariance.
+    autocovariance : ndarray, shape (n_times,) | (n_components, n_components)
+        First column of the learned temporal covariance if that is Toeplitz, else the whole,
+        between the components.
+    components : ndarray, shape (n_times, n_components) | None
+        Orthonormal temporal components that were used, None for all.
+    n_parameters : int
+        Number of variances and covariances learned.
+    log_likelihood : float
+        Of the whitened data, given all that was learned; not a number where `components`
+        leave some of the data out.
     cost : ndarray, shape (n_iter,)
-        Type-II cost before each sweep and after the last; it never rises.
+        Cost before each sweep and after the last, relative to the price of all locations; it
+        never rises.
     converged : bool
         Whether the relative decrease fell below the tolerance.
     """
 
-    sources: np.ndarray
+    data: np.ndarray
+    posterior: KroneckerPosterior | SeparablePosterior
+    active: np.ndarray
     source_variance: np.ndarray
-    temporal_covariance: np.ndarray
     noise_variance: np.ndarray
+    noise_covariance: np.ndarray
+    autocovariance: np.ndarray
+    components: np.ndarray | None
+    n_parameters: int
+    log_likelihood: float
     cost: np.ndarray
     converged: bool
 
+    @property
+    def sources(self) -> np.ndarray:
+        """Posterior mean of all sources, shape (n_trials, n_locations * n_orient, n_times)."""
+        n_orient = len(self.posterior.kernel) // len(self.active)
+        n_trials, _, n_times = self.data.shape
+        sources = np.zeros((n_trials, len(self.source_variance), n_orient, n_times))
+        found = self.posterior.mean(self.data)
+        sources[:, self.active] = found.reshape(n_trials, -1, n_orient, n_times)
+        return sources.reshape(n_trials, -1, n_times)
 
-@dataclass
-class _State:
-    """Where the loop stands: the active sources' gain and all variances."""
+    @property
+    def temporal_covariance(self) -> np.ndarray:
+        """Learned temporal covariance B, shape (n_times, n_times).
 
-    gain: np.ndarray  # (n_sensors, n_active)
-    active: np.ndarray  # (n_active,) columns of the whole gain
-    gamma: np.ndarray  # (n_active,)
-    noise: np.ndarray  # (n_noise,)
+        With learned noise its trace is the number of temporal dimensions used (n_times, for
+        "full" with little data fewer).
+        """
+        learned = self.autocovariance
+        if learned.ndim == 1:
+            return toeplitz(learned)
+        return learned if self.components is None else self.components @ learned @ self.components.T
 
 
 def dugh(
@@ -62,11 +101,14 @@ def dugh(
     n_orient: int = 1,
     *,
     temporal: str | Callable[[int], TemporalFamily] = "toeplitz",
-    noise: str | Callable = "diagonal",
+    noise: str | Callable[[np.ndarray, float, float, int], NoiseModel] = "diagonal",
     noise_basis: np.ndarray | None = None,
+    noise_temporal: str | np.ndarray = "shared",
+    select: bool = False,
     max_iter: int = 200,
     tol: float = 1e-5,
     on_sweep: Callable[[int, float], None] | None = None,
+    on_interrupt: str = "raise",
 ) -> DughResult:
     r"""Learn source variances, temporal covariance and noise, then estimate the sources.
 
@@ -74,8 +116,12 @@ def dugh(
     temporal covariance B (Hashemi et al. 2021, equations 1 to 5). The cost is
 
     .. math:: T \log|\Sigma| + M \log|B| + \frac1G \sum_g
-              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top),\quad
-              \Sigma = L \Gamma L^\top + P \Lambda P^\top .
+              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top) + \frac cG N_a,\quad
+              \Sigma = L \Gamma L^\top + \Lambda ,
+
+    or the same for noise with a temporal covariance of its own. Each of the :math:`N_a` active of N
+    locations has the price :math:`c = 2 \log N + \log(T G)` of the extended Bayesian information
+    criterion (Chen & Chen 2008).
 
     Parameters
     ----------
@@ -88,9 +134,14 @@ def dugh(
     temporal : str | callable
         Key of ``mne_kronbayes.temporal.TEMPORAL``, or such a class.
     noise : str | callable
-        Key of ``mne_kronbayes.noise.NOISE``, or such a function.
+        Key of ``mne_kronbayes.noise.NOISE``, or such a class.
     noise_basis : ndarray, shape (n_sensors, n_noise) | None
         Columns P along which the noise is independent; the identity if None.
+    noise_temporal : "shared" | "white" | ndarray, shape (n_times,) | (n_times, n_times)
+        Temporal covariance Upsilon of the noise: that of the sources, white, or as given (its first
+        column is enough where it is Toeplitz); only its shape counts.
+    select : bool
+        Switch off sources that do not gain their price c in evidence; else the price is zero.
     max_iter : int
         At most so many sweeps.
     tol : float
@@ -98,6 +149,8 @@ def dugh(
         is about ``n_sensors * n_times`` whatever the scale of the data; mean over five sweeps.
     on_sweep : callable | None
         Called with the number and the cost of each sweep.
+    on_interrupt : "raise" | "keep"
+        What Ctrl-C does: stop with an error, or return what the last sweep learned.
 
     Returns
     -------
@@ -106,13 +159,17 @@ def dugh(
 
     Notes
     -----
-    A sweep costs :math:`O(M^2 (N + G T) + T^3)` for M sensors and N active sources. It first
-    tries the step of twice the length in log variance (the fixed-point update of MacKay
-    1992), which is kept only where the cost falls, else the majorization-minimization step,
-    for which it must.
+    A sweep costs :math:`O(M^2 (N + G T))` for M sensors and N active sources, and what the
+    temporal family takes. It first tries the step of twice the length in log variance (the
+    fixed-point update of MacKay 1992), which is kept only where the cost falls, else the
+    majorization-minimization step, for which it must. Where the sweeps converge, sources are
+    switched off backward, and sweeps go on until none is.
 
     References
     ----------
+    Chen, J. & Chen, Z. (2008). Extended Bayesian information criteria for model selection with
+    large model spaces. Biometrika 95, 759-771.
+
     Hashemi, A. et al. (2021). Efficient hierarchical Bayesian inference for spatio-temporal
     regression models in neuroimaging. NeurIPS 34, arXiv:2111.01692.
 
@@ -127,80 +184,130 @@ def dugh(
     >>> int(result.source_variance.argmax())
     42
     """
-    n_trials, n_sensors, n_samples = data.shape
-    power = np.mean(data**2)
-    if not power > 0:
-        raise ValueError("The data are zero throughout: there is nothing to estimate.")
-    flat = np.ascontiguousarray(data.transpose(1, 0, 2)).reshape(n_sensors, -1)
     family = _lookup(TEMPORAL, temporal, "temporal")
-    components = _components(data, family.n_components(n_sensors * n_trials, n_samples))
-    n_times = components.shape[1]
-    learned = flat
-    if n_times < n_samples:
-        learned = (data.transpose(1, 0, 2) @ components).reshape(n_sensors, -1)
-        power = np.mean(learned**2)
-    family = family(n_times)
     model = _lookup(NOISE, noise, "noise")
+    if not np.any(data):
+        raise ValueError("The data are zero throughout: there is nothing to estimate.")
+    if on_interrupt not in ("raise", "keep"):
+        raise ValueError(f'on_interrupt must be "raise" or "keep", got {on_interrupt!r}.')
+    n_trials, n_sensors, n_times = data.shape
+    components = _components(data, family.n_components(n_sensors * n_trials, n_times))
+    rows = data.transpose(1, 0, 2)
+    rows = np.ascontiguousarray(rows if components is None else rows @ components)
+    power = np.mean(rows**2)
     basis = np.eye(n_sensors) if noise_basis is None else noise_basis
-    learn_noise = model is not NOISE["fixed"]
 
     share = 0.5 * power * n_sensors
-    state = _State(
+    n_locations = gain.shape[1] // n_orient
+    state = State(
         gain=gain,
-        active=np.arange(gain.shape[1]),
-        gamma=np.full(gain.shape[1], share / np.sum(gain**2)),
-        noise=np.full(basis.shape[1], share / np.sum(basis**2) if learn_noise else 1.0),
+        active=np.arange(n_locations),
+        gamma=np.full(n_locations, share / np.sum(gain**2)),
+        noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
+        time=family(rows.shape[2]),
     )
-    floor = _NOISE_FLOOR * power
+    price = (np.log(n_trials * n_times) + 2 * np.log(n_locations)) / n_trials if select else 0.0
+    evaluate = partial(Kronecker, data=rows)
+    if not isinstance(noise_temporal, str) or noise_temporal != "shared":
+        noise_time = _noise_time(noise_temporal, n_times, components)
+        evaluate = partial(Separable, data=rows, noise_time=noise_time)
     costs, converged = [], False
-    step, stride = None, _STRIDE
-    while True:
-        chol = _factor(state, basis)
-        rows = solve_triangular(chol, learned, lower=True).reshape(-1, n_times)
-        fit = np.sum(family.whiten(rows) ** 2) / n_trials
-        log_det = 2 * np.sum(np.log(np.diag(chol)))
-        cost = n_times * log_det + n_sensors * family.log_det + fit
-        if step is not None and stride > 0.5 and cost > costs[-1]:
-            stride = 0.5  # back to the step that cannot raise the cost
-            state = step.take(stride)
-            continue
-        if on_sweep is not None:
-            on_sweep(len(costs), cost)
-        costs.append(cost)
-        if len(costs) > _PATIENCE:
-            gained = (costs[-1 - _PATIENCE] - cost) / _PATIENCE
-            converged = gained < tol * n_sensors * n_times
-        if converged or len(costs) > max_iter:
-            break
-        family.update(rows)
-        whitened = family.whiten(rows).reshape(n_sensors, -1)
-        factor = family.normalize() if learn_noise else 1.0
-        step = _Step(state, chol, whitened, basis, n_orient, model, factor, floor)
-        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
-        state = step.take(stride)
-    solved = cho_solve((chol, True), flat)
-    sources = np.zeros((n_trials, gain.shape[1], n_samples))
-    posterior = (state.gamma[:, None] * (state.gain.T @ solved)).reshape(-1, n_trials, n_samples)
-    sources[:, state.active] = posterior.transpose(1, 0, 2)
-    variance = np.zeros(gain.shape[1])
-    variance[state.active] = state.gamma
+    try:
+        for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price):
+            n_off = n_locations - len(likelihood.state.active)
+            costs.append(likelihood.cost - price * n_off)
+            if on_sweep is not None:
+                on_sweep(len(costs) - 1, costs[-1])
+            if len(costs) > max_iter:
+                break
+        else:
+            converged = True
+    except KeyboardInterrupt:
+        if on_interrupt == "raise" or not costs:
+            raise
+    state, time = likelihood.state, likelihood.state.time
+    autocovariance = time.covariance if time.column is None else time.column
+    source_variance = np.zeros(n_locations)
+    source_variance[state.active] = state.gamma
     return DughResult(
-        sources=sources,
-        source_variance=variance[::n_orient],
-        temporal_covariance=components @ family.covariance @ components.T,
-        noise_variance=state.noise,
+        data=data,
+        posterior=likelihood.posterior(components),
+        active=state.active,
+        source_variance=source_variance,
+        noise_variance=state.noise.variance,
+        noise_covariance=state.noise.covariance,
+        autocovariance=autocovariance,
+        components=components,
+        n_parameters=len(state.active) + state.noise.n_parameters + time.n_parameters,
+        log_likelihood=likelihood.log_likelihood if components is None else np.nan,
         cost=np.array(costs),
         converged=converged,
     )
 
 
-def _components(data: np.ndarray, n_components: int) -> np.ndarray:
+def _sweeps(state: State, evaluate: Callable, threshold: float, price: float) -> Iterator:
+    """Yield the likelihood before each sweep and after the last, where the cost settles.
+
+    With a price, sources are switched off wherever it settles, coarsely at first.
+    """
+    coarse = _COARSE if price else 1
+    recent, step, stride = [], None, _STRIDE
+    while True:
+        likelihood = evaluate(state)
+        if step is not None and stride > 0.5 and likelihood.cost > recent[-1]:
+            stride = 0.5  # back to the step that cannot raise the cost
+            state = step(stride)
+            continue
+        recent.append(likelihood.cost)
+        yield likelihood
+        if len(recent) > _PATIENCE:
+            gained = (recent[-1 - _PATIENCE] - recent[-1]) / _PATIENCE
+            if gained < coarse * threshold:
+                fewer = eliminate(likelihood, price, evaluate) if price else likelihood
+                if fewer is not likelihood:
+                    state, step, recent = fewer.state, None, []
+                    continue
+                if coarse == 1:
+                    return
+                coarse = 1
+        step = _step(likelihood.update_time())
+        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
+        state = step(stride)
+
+
+def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
     """Leading temporal components of the data, orthonormal columns of shape (T, n)."""
     n_times = data.shape[2]
     if n_components >= n_times:
-        return np.eye(n_times)
+        return None
     rows = data.reshape(-1, n_times)
     return np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :n_components]
+
+
+def _noise_time(given, n_times: int, components: np.ndarray | None) -> np.ndarray:
+    """Lower Cholesky factor of the noise's temporal covariance, scaled to trace T."""
+    if isinstance(given, str):
+        if given != "white":
+            raise ValueError(
+                f'noise_temporal must be "shared", "white" or a covariance, got {given!r}.'
+            )
+        given = np.eye(n_times)
+    given = np.asarray(given, float)
+    if given.ndim == 1:
+        given = toeplitz(given)
+    if given.shape != (n_times, n_times):
+        raise ValueError(
+            f"noise_temporal has the shape {given.shape}, but the data have {n_times} times."
+        )
+    given = given * n_times / np.trace(given)
+    if components is not None:
+        given = components.T @ given @ components
+    try:
+        return cholesky(given, lower=True)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "noise_temporal is not positive definite: add a small white part to its diagonal."
+        ) from None
 
 
 def _lookup(registry: dict, key, what: str):
@@ -212,45 +319,21 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _factor(state: _State, basis: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor of the spatial covariance of the data."""
-    sigma = (state.gain * state.gamma) @ state.gain.T + (basis * state.noise) @ basis.T
-    return cholesky(sigma, lower=True, overwrite_a=True, check_finite=False)
+def _step(likelihood) -> Callable[[float], State]:
+    """Return the update of source and noise variances as a function of its length.
 
+    The exponent 1/2 is majorization-minimization, 1 the fixed-point update.
+    """
+    state = likelihood.state
+    (source_log, source_fit), (noise_log, noise_fit) = likelihood.slopes()
+    denominator, numerator = (
+        np.einsum("rn,rn->n", part, part).reshape(-1, state.n_orient).sum(axis=1)
+        for part in (source_log @ state.gain, source_fit @ state.gain)
+    )
+    ratio = numerator / denominator
 
-class _Step:
-    """One update of source and noise variances, of any length."""
+    def take(exponent: float) -> State:
+        noise = state.noise.step(noise_log, noise_fit, exponent)
+        return replace(state, gamma=state.gamma * ratio**exponent, noise=noise).pruned(_PRUNE)
 
-    def __init__(self, state, chol, whitened, basis, n_orient, model, factor, floor):
-        n_sensors = len(chol)
-        n_samples = whitened.shape[1]
-        inverse = solve_triangular(chol, np.eye(n_sensors), lower=True)
-        if n_samples > n_sensors:  # any square root of the same second moment will do
-            values, vectors = np.linalg.eigh(whitened @ whitened.T)
-            whitened = vectors * np.sqrt(np.maximum(values, 0))
-        moment = whitened.T @ inverse / np.sqrt(n_samples)
-        both = np.concatenate([inverse, moment])
-
-        def sums(columns, size):
-            squares = np.square(both @ columns)
-            parts = squares[:n_sensors].sum(axis=0), squares[n_sensors:].sum(axis=0)
-            return (p.reshape(-1, size).sum(axis=1) for p in parts)
-
-        denominator, numerator = sums(state.gain, n_orient)
-        self._source = np.repeat(numerator / denominator, n_orient)
-        denominator, numerator = sums(basis, 1)
-        self._noise = model(numerator, denominator)
-        self._state, self._factor, self._floor = state, factor, floor
-        self._n_orient = n_orient
-
-    def take(self, exponent: float) -> _State:
-        """Return the new state; exponent 1/2 is majorization-minimization."""
-        old = self._state
-        gamma = self._factor * old.gamma * self._source**exponent
-        noise = old.noise * self._noise**exponent
-        noise = self._factor * np.maximum(noise, np.minimum(self._floor, old.noise))
-        seen = (gamma * np.sum(old.gain**2, axis=0)).reshape(-1, self._n_orient).sum(axis=1)
-        keep = np.repeat(seen > _PRUNE * seen.max(), self._n_orient)
-        if keep.all():
-            return _State(old.gain, old.active, gamma, noise)
-        return _State(old.gain[:, keep], old.active[keep], gamma[keep], noise)
+    return take

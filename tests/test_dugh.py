@@ -68,6 +68,7 @@ def dense_sweeps(data, gain, n_orient, temporal, noise, basis, n_sweeps):
     gamma = np.full(n_locations, share / np.sum(gain**2))
     lam = np.ones(basis.shape[1]) if noise == "fixed" else share / np.sum(basis**2)
     lam = lam * np.ones(basis.shape[1])
+    given, dense_noise = basis @ basis.T, (basis * lam) @ basis.T
     blocks = [gain[:, n_orient * k : n_orient * (k + 1)] for k in range(n_locations)]
     sensors = [b @ b.T for b in blocks], [np.outer(p, p) for p in basis.T]
     y = data.reshape(n_trials, -1)
@@ -88,10 +89,17 @@ def dense_sweeps(data, gain, n_orient, temporal, noise, basis, n_sweeps):
 
     for sweep in range(n_sweeps + 1):
         sigma = sum(g * a for g, a in zip(gamma, sensors[0], strict=True))
-        sigma = sigma + sum(v * a for v, a in zip(lam, sensors[1], strict=True))
+        if noise != "full":
+            dense_noise = (basis * lam) @ basis.T
+        sigma = sigma + dense_noise
         whole = np.kron(sigma, cov)
         fit = np.einsum("gi,ij,gj->", y, inv(whole), y) / n_trials
         costs.append(np.linalg.slogdet(whole)[1] + fit)
+        if noise == "full":  # baseline, whose scale is learned
+            level = n_sensors / np.trace(inv(dense_noise) @ given)
+            fit = level * np.trace(inv(dense_noise) @ given) - n_sensors * np.log(level)
+            weight = 1 + n_sensors / (n_trials * n_times)
+            costs[-1] += weight * n_times * (np.linalg.slogdet(dense_noise)[1] + fit)
         if sweep == n_sweeps:
             break
         if temporal == "toeplitz":
@@ -112,19 +120,29 @@ def dense_sweeps(data, gain, n_orient, temporal, noise, basis, n_sweeps):
         gamma = gamma * np.sqrt(slopes[0][:, 1] / slopes[0][:, 0])
         if noise == "diagonal":
             lam = lam * np.sqrt(slopes[1][:, 1] / slopes[1][:, 0])
+        if noise == "full":
+            inverse = inv(sigma)
+            second = sum(d @ inv(cov) @ d.T for d in data) / (n_times * n_trials)
+            a = inverse + weight * inv(dense_noise)
+            c = dense_noise @ inverse @ second @ inverse @ dense_noise + weight * level * given
+            root = np.real(sqrtm(a))
+            dense_noise = inv(root) @ np.real(sqrtm(root @ c @ root)) @ inv(root)
         if noise == "scalar":
             lam = lam * np.sqrt(slopes[1][:, 1].sum() / slopes[1][:, 0].sum())
         if noise != "fixed":
             scale = np.trace(cov) / n_times
             cov, p, s, gamma, lam = cov / scale, p / scale, s / scale, scale * gamma, scale * lam
+            dense_noise = scale * dense_noise
     prior = np.kron(np.diag(np.repeat(gamma, n_orient)), cov)
     mean = prior @ np.kron(gain, np.eye(n_times)).T @ inv(np.kron(sigma, cov))
     sources = (y @ mean.T).reshape(n_trials, -1, n_times)
+    if noise == "full":
+        lam = np.diag(dense_noise)
     return gamma, lam, cov, np.array(costs), sources
 
 
 @both
-@each
+@pytest.mark.parametrize("temporal", ["identity", "full", "toeplitz"])  # others: test_temporal.py
 @pytest.mark.parametrize("n_orient", [1, 3])
 def test_factored_updates_equal_dense_kron_products(temporal, noise, n_orient, monkeypatch):
     data, gain, _ = simulate(
@@ -169,7 +187,7 @@ def test_white_time_and_fixed_noise_are_sparse_bayesian_learning(monkeypatch):
 
 
 @each
-@pytest.mark.parametrize("noise", ["scalar", "diagonal"])
+@pytest.mark.parametrize("noise", ["scalar", "diagonal", "full"])
 def test_estimate_scales_with_the_data(temporal, noise):
     data, gain, _ = simulate()
     one = dugh(data, gain, temporal=temporal, noise=noise)
@@ -263,7 +281,7 @@ def test_a_family_and_a_noise_model_of_ones_own():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"temporal": "ar"}, "temporal must be one of"), ({"noise": "full"}, "noise must be one of")],
+    [({"temporal": "ar"}, "temporal must be one of"), ({"noise": "ar"}, "noise must be one of")],
 )
 def test_unknown_names_list_the_known(options, message):
     data, gain, _ = simulate()

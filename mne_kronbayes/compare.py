@@ -1,0 +1,82 @@
+"""Evidence for models of the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mne_kronbayes.result import KronBayesResult
+
+
+class ModelScore(NamedTuple):
+    """How well a model predicts the data.
+
+    Attributes
+    ----------
+    evidence : float
+        Log-likelihood at the learned variances and covariances.
+    n_parameters : int
+        How many of them were learned.
+    score : float
+        The evidence less ``n_parameters / 2 * log(data.size)``, that is -BIC / 2.
+    behind : float
+        By how much the best score is greater.
+    """
+
+    evidence: float
+    n_parameters: int
+    score: float
+    behind: float
+
+
+def compare(results: Mapping[str, KronBayesResult]) -> dict[str, ModelScore]:
+    """Compare temporal and noise models that were fitted to the same data.
+
+    Parameters
+    ----------
+    results : dict of KronBayesResult
+        Results by name.
+
+    Returns
+    -------
+    scores : dict of ModelScore
+        The best first. The evidence alone always prefers the larger of two nested families; the
+        Bayesian information criterion makes each parameter pay.
+
+    Raises
+    ------
+    ValueError
+        If the results are not of the same data, or one has no evidence.
+
+    References
+    ----------
+    Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
+
+    Examples
+    --------
+    >>> compare({name: fit_kron_bayes(evoked, forward, noise_cov, temporal=name)
+    ...          for name in ("identity", "toeplitz")})  # doctest: +SKIP
+    """
+    if not results:
+        raise ValueError("results is empty: pass a dict of at least one result.")
+    first = next(iter(results.values())).problem.data
+    found = {}
+    for name, result in results.items():
+        data = result.problem.data
+        if data.shape != first.shape or not np.allclose(data, first):
+            raise ValueError(
+                f"{name!r} was fitted to other whitened data than the first: use the same inst, "
+                "noise_cov and rank for all."
+            )
+        if np.isnan(result.evidence):
+            raise ValueError(
+                f"{name!r} has no evidence, since its full temporal covariance covers a part of "
+                'the data: pass temporal="toeplitz", more trials or a shorter window.'
+            )
+        price = result.n_parameters / 2 * np.log(data.size)
+        found[name] = result.evidence, result.n_parameters, result.evidence - price
+    best = max(score for *_, score in found.values())
+    order = sorted(found, key=lambda name: -found[name][2])
+    return {name: ModelScore(*found[name], behind=best - found[name][2]) for name in order}

@@ -1,0 +1,116 @@
+"""Posterior of the active sources: mean and covariance, applied to one trial at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class KroneckerPosterior:
+    """Posterior when sources and noise share a temporal covariance B.
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (n_active * n_orient, n_sensors)
+        Gamma L^T Sigma^-1.
+    covariance : ndarray, shape (n_active, n_orient, n_orient)
+        Blocks of Gamma - Gamma L^T Sigma^-1 L Gamma, one for each location.
+    time_variance : ndarray, shape (n_times,)
+        Diagonal of B.
+    """
+
+    kernel: np.ndarray
+    covariance: np.ndarray
+    time_variance: np.ndarray
+
+    def mean(self, data: np.ndarray) -> np.ndarray:
+        """Estimate the sources of trials.
+
+        Parameters
+        ----------
+        data : ndarray, shape (..., n_sensors, n_times)
+            Whitened data.
+
+        Returns
+        -------
+        sources : ndarray, shape (..., n_active * n_orient, n_times)
+            Posterior mean.
+        """
+        return self.kernel @ data
+
+    def covariances(self) -> np.ndarray:
+        """Covariance between the components of each location and time.
+
+        Returns
+        -------
+        covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
+            The same for every trial.
+        """
+        return self.covariance[..., None] * self.time_variance
+
+
+@dataclass(frozen=True, eq=False)
+class SeparablePosterior:
+    """Posterior when the noise has a temporal covariance of its own, see `separable`.
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (n_active * n_orient, n_sensors)
+        Gamma L^T E^T.
+    source_variance : ndarray, shape (n_active,)
+        Prior variance of each location.
+    space : ndarray, shape (n_sensors, n_sensors)
+        Spatial basis E.
+    time : ndarray, shape (n_times, n_components)
+        Temporal basis F.
+    back : ndarray, shape (n_components, n_times)
+        Its inverse.
+    weights : ndarray, shape (n_sensors, n_components)
+        b_k / (1 + d_m b_k).
+    spectrum : ndarray, shape (n_components,)
+        b_k.
+    """
+
+    kernel: np.ndarray
+    source_variance: np.ndarray
+    space: np.ndarray
+    time: np.ndarray
+    back: np.ndarray
+    weights: np.ndarray
+    spectrum: np.ndarray
+
+    def mean(self, data: np.ndarray) -> np.ndarray:
+        """Estimate the sources of trials.
+
+        Parameters
+        ----------
+        data : ndarray, shape (..., n_sensors, n_times)
+            Whitened data.
+
+        Returns
+        -------
+        sources : ndarray, shape (..., n_active * n_orient, n_times)
+            Posterior mean.
+        """
+        return self.kernel @ (self.weights * (self.space @ data @ self.time)) @ self.back
+
+    def covariances(self) -> np.ndarray:
+        """Covariance between the components of each location and time.
+
+        Returns
+        -------
+        covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
+            The same for every trial.
+        """
+        kernel = self.kernel.reshape(len(self.source_variance), -1, len(self.space))
+        n_orient = kernel.shape[1]
+        power = self.back**2
+        prior = self.source_variance[:, None] * (self.spectrum @ power)
+        covariances = np.eye(n_orient)[:, :, None] * prior[:, None, None]
+        for i in range(n_orient):
+            for j in range(n_orient):
+                seen = (kernel[:, i] * kernel[:, j]) @ (self.weights * self.spectrum)
+                covariances[:, i, j] -= seen @ power
+        return covariances

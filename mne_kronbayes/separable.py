@@ -1,0 +1,123 @@
+"""Likelihood of noise with a temporal covariance of its own.
+
+The covariance of the data is L Gamma L^T kron B + Lambda kron Upsilon. One basis of space, E, and
+one of time, F, diagonalize both terms at once:
+
+    E Lambda E^T = I,  E L Gamma L^T E^T = diag(d);   F^T Upsilon F = I,  F^T B F = diag(b),
+
+so in these coordinates the data E Y F are independent with the variances 1 + d_m b_k, and no
+matrix of size M T is ever formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from mne_kronbayes.linalg import second_moment_root
+from mne_kronbayes.posterior import SeparablePosterior
+from mne_kronbayes.state import State, removal_cost
+
+
+class Separable:
+    """The data's likelihood at a state, O(M^2 (N + G T) + M G T^2 + M^3 + T^3).
+
+    Parameters
+    ----------
+    state : State
+        Where the learning stands.
+    data : ndarray, shape (n_sensors, n_trials, n_times)
+        Whitened data.
+    noise_time : ndarray, shape (n_times, n_times)
+        Lower Cholesky factor of the noise's temporal covariance Upsilon.
+
+    Attributes
+    ----------
+    cost : float
+        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
+        and the penalty of the noise model.
+    log_likelihood : float
+        Of all trials.
+    """
+
+    def __init__(self, state: State, data: np.ndarray, noise_time: np.ndarray):
+        self.state, self._data, self._noise_time = state, data, noise_time
+        n_sensors, n_trials, n_times = data.shape
+        chol = cholesky(state.noise.covariance, lower=True)
+        half = solve_triangular(chol, state.source_covariance, lower=True)
+        d, vectors = np.linalg.eigh(solve_triangular(chol, half.T, lower=True))
+        self._space = solve_triangular(chol, vectors, lower=True, trans="T").T  # E
+        half = solve_triangular(noise_time, state.time.covariance, lower=True)
+        b, vectors = np.linalg.eigh(solve_triangular(noise_time, half.T, lower=True))
+        self._time = solve_triangular(noise_time, vectors, lower=True, trans="T")  # F
+        self._back = vectors.T @ noise_time.T  # F^-1
+        self._d, self._b = np.maximum(d, 0), np.maximum(b, 0)
+        ratio = np.outer(self._d, self._b)
+        self._weights = 1 / (1 + ratio)
+        flat = self._space @ data.reshape(n_sensors, -1)
+        coordinates = flat.reshape(data.shape) @ self._time
+        self._solved = self._weights[:, None] * coordinates
+        cost = 2 * n_times * np.sum(np.log(np.diag(chol))) + np.sum(np.log1p(ratio))
+        cost += 2 * n_sensors * np.sum(np.log(np.diag(noise_time)))
+        cost += np.vdot(self._solved, coordinates) / n_trials
+        self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
+        self.cost = cost + n_times * state.noise.penalty
+
+    def update_time(self) -> Separable:
+        """Return the likelihood after a step of the temporal family, whose trace is kept."""
+        state = self.state
+        slope = (self._time * (self._d @ self._weights)) @ self._time.T
+        rows = np.sqrt(self._d)[:, None, None] * self._solved
+        rows = rows.reshape(-1, len(self._b)) @ self._time.T
+        time, factor = state.time.step(slope, rows.T @ rows / self._data.shape[1]).normalized()
+        return Separable(
+            replace(state, gamma=factor * state.gamma, time=time), self._data, self._noise_time
+        )
+
+    def slopes(self):
+        """Rows whose squares are the slopes of log-determinant and quadratic term.
+
+        Returns
+        -------
+        source, noise : tuple of ndarray, shape (n, n_sensors)
+            As for :meth:`mne_kronbayes.kronecker.Kronecker.slopes`.
+        """
+        n_sensors, n_trials, n_times = self._data.shape
+        pairs = []
+        for spectrum in (self._b, np.ones(n_times)):  # of the sources, of the noise
+            slope = np.sqrt(self._weights @ spectrum / n_times)[:, None] * self._space
+            rows = (self._solved * np.sqrt(spectrum / (n_times * n_trials))).reshape(n_sensors, -1)
+            pairs.append((slope, second_moment_root(rows @ rows.T) @ self._space))
+        return tuple(pairs)
+
+    def _fields(self) -> np.ndarray:
+        """Gain of the active sources in the coordinates, shape (n_active, M, n_orient)."""
+        blocks = (self._space @ self.state.gain).reshape(len(self._space), -1, self.state.n_orient)
+        return blocks.transpose(1, 0, 2)
+
+    def removal_costs(self) -> np.ndarray:
+        """Rise of the cost if one active location alone were switched off, O(n_active M T)."""
+        fields, gamma = self._fields(), self.state.gamma
+        turned = fields.transpose(0, 2, 1)
+        costs = np.zeros(len(gamma))
+        for k, b in enumerate(self._b):
+            s = b * turned @ (self._weights[:, k, None] * fields)
+            seen = turned @ self._solved[:, :, k]
+            q = b / self._data.shape[1] * seen @ seen.transpose(0, 2, 1)
+            costs += removal_cost(gamma, s, q)
+        return costs
+
+    def posterior(self, components: np.ndarray | None) -> SeparablePosterior:
+        """Posterior of the active sources; `components` are the temporal ones of the data."""
+        state = self.state
+        time, back = self._time, self._back
+        if components is not None:
+            time, back = components @ time, back @ components.T
+        fields = self._fields()
+        gamma = np.repeat(state.gamma, state.n_orient)
+        kernel = gamma[:, None] * fields.transpose(0, 2, 1).reshape(len(gamma), -1)
+        return SeparablePosterior(
+            kernel, state.gamma, self._space, time, back, self._weights * self._b, self._b
+        )

@@ -1,0 +1,204 @@
+"""What a result can tell: uncertainty, pictures, text, files."""
+
+import matplotlib.pyplot as plt
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit import meshes
+from mne_invkit.report import make_report
+from mne_invkit.simulate import simulate_evoked
+from mne_kronbayes import fit_kron_bayes, read_kron_bayes
+
+
+@pytest.fixture(scope="module")
+def simulation(eeg_info, forwards):
+    return simulate_evoked(
+        forwards["surface"], eeg_info, sources=[100, 900], snr_db=10, n_trials=4, tmax=0.19, rng=0,
+        verbose="error",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(simulation, forwards):
+    return fit_kron_bayes(
+        simulation.evoked, forwards["surface"], simulation.noise_cov, pick_ori="vector"
+    )
+
+
+# %% Uncertainty
+
+
+def dense_posterior(problem, learned):
+    """Mean and covariance of all sources of the first trial, from one large Gaussian."""
+    n_orient, n_times = problem.n_orient, problem.data.shape[2]
+    prior = np.repeat(learned.source_variance, n_orient)
+    gain, time = problem.gain, learned.temporal_covariance
+    sigma = (gain * prior) @ gain.T + learned.noise_covariance
+    cross = np.kron(prior[:, None] * gain.T, time)
+    solved = np.linalg.solve(np.kron(sigma, time), np.c_[problem.data[0].ravel(), cross.T])
+    mean = (cross @ solved[:, 0]).reshape(-1, n_times)
+    covariance = np.kron(np.diag(prior), time) - cross @ solved[:, 1:]
+    covariance = covariance.reshape(
+        -1, n_orient, n_times, len(prior) // n_orient, n_orient, n_times
+    )
+    return mean, np.einsum("notnpt->nopt", covariance)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "normal", "vector", "magnitude"])
+def test_std_is_that_of_the_dense_posterior(kind, eeg_info, forwards):
+    forward, loose = forwards["discrete"], "auto"
+    if kind == "fixed":
+        forward = mne.convert_forward_solution(
+            forward, surf_ori=True, force_fixed=True, verbose="error"
+        )
+        loose = 0.0
+    sim = simulate_evoked(forward, eeg_info, sources=[5], tmax=0.04, rng=0, verbose="error")
+    pick_ori = kind if kind in ("normal", "vector") else None
+    result = fit_kron_bayes(
+        sim.evoked, forward, sim.noise_cov, loose=loose, pick_ori=pick_ori, max_iter=20, tol=1e-2
+    )
+    problem = result.problem
+    mean, covariance = dense_posterior(problem, result.learned)
+    np.testing.assert_allclose(result.learned.sources[0], mean, atol=1e-7 * np.abs(mean).max())
+    std = problem.source_std.reshape(60, -1)
+    covariance = covariance * (std[:, :, None] * std[:, None])[..., None]
+    if kind == "vector":
+        axes = problem.forward["source_nn"].reshape(60, 3, 3)
+        expected = [
+            [np.diag(a.T @ c[..., t] @ a) for t in range(c.shape[2])]
+            for a, c in zip(axes, covariance, strict=True)
+        ]
+        expected = np.transpose(expected, (0, 2, 1))
+    else:
+        expected = np.einsum("noot->not", covariance)
+        expected = expected[:, 2] if kind == "normal" else expected.sum(axis=1)
+    found = result.std()
+    assert type(found) is type(result.stc)
+    np.testing.assert_allclose(found.data**2, expected, atol=1e-6 * expected.max())
+
+
+def test_intervals_are_gaussian_and_nested(fitted):
+    half, wide = fitted.interval(0.5), fitted.interval(0.95)
+    active = fitted.active
+    std = fitted.std().data[active]
+    np.testing.assert_allclose(half[1].data[active] - half[0].data[active], 2 * 0.6745 * std, 1e-3)
+    np.testing.assert_allclose(wide[1].data[active] - wide[0].data[active], 2 * 1.96 * std, 1e-3)
+    middle = (wide[0].data + wide[1].data) / 2
+    np.testing.assert_allclose(middle, fitted.stc.data, atol=1e-12 * np.abs(middle).max())
+    assert type(wide[0]) is mne.VectorSourceEstimate
+
+
+def test_intervals_need_signs_and_a_level(simulation, forwards, fitted):
+    plain = fit_kron_bayes(
+        simulation.evoked, forwards["surface"], simulation.noise_cov, max_iter=200, tol=1e-3
+    )
+    with pytest.raises(ValueError, match='pick_ori="vector"'):
+        plain.interval()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        fitted.interval(95)
+
+
+def test_evidence_is_the_likelihood_of_the_data(fitted):
+    problem, learned = fitted.problem, fitted.learned
+    prior = np.repeat(learned.source_variance, problem.n_orient)
+    sigma = (problem.gain * prior) @ problem.gain.T + learned.noise_covariance
+    time = learned.temporal_covariance
+    data = problem.data[0]
+    quadratic = np.sum(np.linalg.solve(sigma, data) * np.linalg.solve(time, data.T).T)
+    log_det = len(time) * np.linalg.slogdet(sigma)[1] + len(sigma) * np.linalg.slogdet(time)[1]
+    expected = -(quadratic + log_det + data.size * np.log(2 * np.pi)) / 2
+    assert fitted.evidence == pytest.approx(expected, rel=1e-6)
+
+
+# %% Pictures and text
+
+
+def test_pictures_show_what_was_learned(fitted):
+    convergence = fitted.plot_convergence()
+    np.testing.assert_array_equal(convergence.axes[0].lines[0].get_ydata(), fitted.cost)
+    time = fitted.plot_temporal_covariance()
+    np.testing.assert_allclose(time.axes[0].images[0].get_array(), fitted.temporal_covariance)
+    correlation = time.axes[1].lines[1].get_ydata()
+    expected = fitted.temporal_covariance[0] / fitted.temporal_covariance[0, 0]
+    np.testing.assert_allclose(correlation, expected, atol=1e-9)
+    plt.close("all")
+
+
+def test_text_names_the_figures(fitted):
+    assert f"{len(fitted.active)} of 1216" in repr(fitted)
+    html = fitted._repr_html_()
+    assert html.startswith("<table")
+    assert f"{fitted.explained_variance:.1f} %" in html
+    assert "toeplitz" in html
+
+
+def test_report_adds_the_temporal_covariance(simulation, forwards, fitted, monkeypatch):
+    monkeypatch.setattr(meshes, "can_render", lambda: False)
+    report = make_report({"kronbayes": fitted}, simulation.evoked, forwards["surface"])
+    names = [element.name for element in report._content]
+    assert "kronbayes: temporal covariance" in names
+    assert "kronbayes: convergence" in names
+    assert not plt.get_fignums()
+
+
+# %% Files
+
+
+def same(one, other):
+    assert isinstance(other, type(one))  # EvokedArray is read as Evoked
+    np.testing.assert_allclose(one.data, other.data, atol=1e-12 * np.abs(other.data).max())
+
+
+@pytest.mark.parametrize("kind", ["surface", "volume", "discrete", "mixed"])
+def test_a_file_gives_back_all(kind, eeg_info, forwards, tmp_path):
+    forward = forwards[kind]
+    sim = simulate_evoked(forward, eeg_info, sources=[7], tmax=0.19, rng=0, verbose="error")
+    result = fit_kron_bayes(sim.evoked, forward, sim.noise_cov, pick_ori="vector")
+    result.save(tmp_path / "fit.h5")
+    again = read_kron_bayes(tmp_path / "fit.h5")
+    same(again.stc, result.stc)
+    same(again.std(), result.std())
+    same(again.residual, result.residual)
+    same(again.noise_cov, result.noise_cov)
+    for one, other in zip(again.stc.vertices, result.stc.vertices, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(again.stc.times, result.stc.times)
+    assert again.stc.subject == result.stc.subject
+    np.testing.assert_array_equal(again.cost, result.cost)
+    np.testing.assert_allclose(again.temporal_covariance, result.temporal_covariance)
+    assert again.explained_variance == pytest.approx(result.explained_variance)
+    assert again.evidence == result.evidence
+    assert again.converged is True
+    assert again.settings == result.settings
+    assert repr(again) == repr(result)
+    for one, other in zip(again.dipoles(2), result.dipoles(2), strict=True):
+        np.testing.assert_allclose(one.pos, other.pos)
+        np.testing.assert_allclose(one.amplitude, other.amplitude)
+
+
+def test_conditions_epochs_and_raw_come_back_from_a_file(simulation, forwards, tmp_path):
+    raw = mne.io.RawArray(simulation.evoked.data, simulation.evoked.info, verbose="error")
+    insts = [[simulation.evoked, simulation.evoked], simulation.epochs, raw]
+    for k, inst in enumerate(insts):
+        result = fit_kron_bayes(inst, forwards["surface"], simulation.noise_cov, tol=1e-3)
+        result.save(tmp_path / f"{k}.h5")
+        again = read_kron_bayes(tmp_path / f"{k}.h5")
+        residual, expected = again.residual, result.residual
+        if isinstance(inst, list):
+            (_, residual), (_, expected) = residual, expected
+        base = {0: mne.Evoked, 1: mne.BaseEpochs, 2: mne.io.BaseRaw}[k]
+        assert isinstance(residual, base)
+        data, expected = (np.asarray(x.get_data()) for x in (residual, expected))
+        np.testing.assert_allclose(data, expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_files_are_not_overwritten_by_chance(fitted, tmp_path):
+    fitted.save(tmp_path / "fit.h5")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        fitted.save(tmp_path / "fit.h5")
+    fitted.save(tmp_path / "fit.h5", overwrite=True)
+    with pytest.raises(ValueError, match=r"must end with \.h5"):
+        fitted.save(tmp_path / "fit.fif")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_kron_bayes(tmp_path / "other.h5")

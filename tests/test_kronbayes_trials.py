@@ -1,0 +1,161 @@
+"""Trials and continuous data: solved jointly, returned one at a time."""
+
+import tracemalloc
+from collections.abc import Iterator
+
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit.simulate import simulate_evoked
+from mne_kronbayes import apply_kron_bayes, apply_kron_bayes_epochs, apply_kron_bayes_raw
+from mne_kronbayes import fit_kron_bayes as fit
+
+
+@pytest.fixture(scope="module")
+def simulation(eeg_info, forwards):
+    """Two sources in noise, 12 trials, surface."""
+    return simulate_evoked(
+        forwards["surface"], eeg_info, sources=[100, 900], snr_db=5, n_trials=12, tmax=0.29, rng=0,
+        verbose="error",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stcs(simulation, forwards):
+    return apply_kron_bayes_epochs(
+        simulation.epochs, forwards["surface"], simulation.noise_cov, pick_ori="vector"
+    )
+
+
+def close(one, other):
+    np.testing.assert_allclose(one.data, other.data, atol=1e-4 * np.abs(other.data).max())
+
+
+def test_generator_yields_what_the_list_holds(stcs, simulation, forwards):
+    lazy = apply_kron_bayes_epochs(
+        simulation.epochs, forwards["surface"], simulation.noise_cov, pick_ori="vector",
+        return_generator=True,
+    )  # fmt: skip
+    assert isinstance(stcs, list)
+    assert isinstance(lazy, Iterator)
+    lazy = list(lazy)
+    assert len(lazy) == len(stcs) == len(simulation.epochs)
+    for one, other in zip(lazy, stcs, strict=True):
+        assert isinstance(one, mne.VectorSourceEstimate)
+        close(one, other)
+
+
+def test_the_average_is_the_mean_of_the_trials(stcs, simulation, forwards):
+    options = dict(pick_ori="vector", average=True)
+    (mean,) = apply_kron_bayes_epochs(
+        simulation.epochs, forwards["surface"], simulation.noise_cov, **options
+    )
+    np.testing.assert_allclose(
+        mean.data, np.mean([stc.data for stc in stcs], axis=0), atol=1e-6 * mean.data.max()
+    )
+
+
+def test_trials_share_active_sources_and_find_the_true_ones(simulation, forwards):
+    forward = forwards["surface"]
+    result = fit(simulation.epochs, forward, simulation.noise_cov, sparse=True)
+    vertices = [np.concatenate(stc.vertices) for stc in result.estimates()]
+    assert len(vertices) == len(simulation.epochs)
+    for other in vertices[1:]:
+        np.testing.assert_array_equal(other, vertices[0])
+    strength = np.zeros(forward["nsource"])
+    strength[result.active] = np.linalg.norm(result.average().data, axis=1)
+    rr = forward["source_rr"]
+    for truth, found in zip(
+        sorted(simulation.sources), sorted(np.argsort(strength)[-2:]), strict=True
+    ):
+        assert np.linalg.norm(rr[truth] - rr[found]) < 0.021
+
+
+def test_order_of_trials_does_not_matter(stcs, simulation, forwards):
+    order = np.random.default_rng(0).permutation(len(stcs))
+    turned = apply_kron_bayes_epochs(
+        simulation.epochs[order], forwards["surface"], simulation.noise_cov, pick_ori="vector"
+    )
+    for one, k in zip(turned, order, strict=True):
+        close(one, stcs[k])
+
+
+def test_one_trial_is_an_evoked_of_one(simulation, forwards):
+    (stc,) = apply_kron_bayes_epochs(
+        simulation.epochs[:1], forwards["surface"], simulation.noise_cov
+    )
+    evoked = simulation.epochs[0].average()
+    close(stc, apply_kron_bayes(evoked, forwards["surface"], simulation.noise_cov))
+
+
+def test_memory_does_not_hold_all_sources_of_all_trials(eeg_info, forwards):
+    forward = forwards["surface"]
+    sim = simulate_evoked(
+        forward, eeg_info, sources=[100, 900], n_trials=60, tmax=0.29, rng=0, verbose="error"
+    )
+    everything = 8 * 3 * forward["nsource"] * len(sim.evoked.times) * len(sim.epochs)
+    tracemalloc.start()
+    for _ in apply_kron_bayes_epochs(
+        sim.epochs, forward, sim.noise_cov, return_generator=True, max_iter=30, tol=1e-3
+    ):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < everything / 3
+
+
+# %% Continuous data
+
+
+@pytest.fixture(scope="module")
+def raw(simulation):
+    data = np.concatenate(list(simulation.epochs.get_data()), axis=1)
+    return mne.io.RawArray(data, simulation.epochs.info, verbose="error")
+
+
+def test_windows_of_a_recording_are_trials(stcs, raw, simulation, forwards):
+    size = len(simulation.evoked.times)
+    stc = apply_kron_bayes_raw(
+        raw, forwards["surface"], simulation.noise_cov, buffer_size=size, pick_ori="vector"
+    )
+    np.testing.assert_allclose(stc.times, raw.times)
+    for k, one in enumerate(stcs):
+        part = stc.data[..., k * size : (k + 1) * size]
+        np.testing.assert_allclose(part, one.data, atol=1e-4 * np.abs(stc.data).max())
+
+
+def test_start_stop_and_what_is_left_after_the_last_window(raw, simulation, forwards):
+    forward, cov = forwards["surface"], simulation.noise_cov
+    stc = apply_kron_bayes_raw(raw, forward, cov, start=30, stop=107, buffer_size=35)
+    np.testing.assert_allclose(stc.times, raw.times[30:107])
+    # sources and noise share their temporal covariance: each sample is estimated by itself
+    shorter = apply_kron_bayes_raw(raw, forward, cov, start=30, stop=100, buffer_size=35)
+    np.testing.assert_allclose(
+        stc.data[:, :70], shorter.data, atol=1e-6 * np.abs(shorter.data).max()
+    )
+    assert np.abs(stc.data[:, 70:]).max(axis=0).min() > 0
+
+
+def test_a_recording_on_disk(raw, simulation, forwards, tmp_path):
+    raw.save(tmp_path / "part_raw.fif", verbose="error")
+    on_disk = mne.io.read_raw_fif(tmp_path / "part_raw.fif", verbose="error")
+    options = dict(buffer_size=30, stop=120)
+    stc = apply_kron_bayes_raw(on_disk, forwards["surface"], simulation.noise_cov, **options)
+    expected = apply_kron_bayes_raw(raw, forwards["surface"], simulation.noise_cov, **options)
+    np.testing.assert_allclose(stc.data, expected.data, atol=1e-3 * expected.data.max())
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "options", "error", "message"),
+    [
+        (apply_kron_bayes_epochs, "evoked", {}, TypeError, "use apply_kron_bayes"),
+        (apply_kron_bayes_raw, "epochs", {}, TypeError, "use apply_kron_bayes"),
+        (apply_kron_bayes_raw, "raw", {"start": 9, "stop": 9}, ValueError, "no sample"),
+        (apply_kron_bayes_raw, "raw", {"buffer_size": 1}, ValueError, "at least 2"),
+    ],
+)
+def test_mistakes_are_named(function, kind, options, error, message, raw, simulation, forwards):
+    inst = dict(evoked=simulation.evoked, epochs=simulation.epochs, raw=raw)[kind]
+    with pytest.raises(error, match=message):
+        function(inst, forwards["surface"], simulation.noise_cov, **options)

@@ -1,0 +1,68 @@
+"""Toeplitz algebra against dense matrices."""
+
+import numpy as np
+import pytest
+from scipy.linalg import inv, sqrtm, toeplitz
+
+from mne_kronbayes.linalg import ToeplitzInverse, levinson, second_moment_root, solve_riccati
+
+SERIES = dict(
+    ar=0.9 ** np.arange(40),
+    smooth=np.exp(-0.5 * (np.arange(40) / 5) ** 2) + 1e-6 * (np.arange(40) == 0),
+    cosine=np.cos(0.7 * np.arange(40)) + 1e-3 * (np.arange(40) == 0),
+    single=np.array([2.0]),
+)
+each = pytest.mark.parametrize("kind", sorted(SERIES))
+
+
+@each
+def test_toeplitz_inverse_is_the_dense_one(kind):
+    column = SERIES[kind]
+    matrix = toeplitz(column)
+    inverse = ToeplitzInverse(column)
+    rows = np.random.default_rng(0).standard_normal((2, 3, len(column)))
+    size = np.abs(inv(matrix)).max()
+    np.testing.assert_allclose(inverse.solve(rows), rows @ inv(matrix), atol=1e-9 * size)
+    assert inverse.log_det == pytest.approx(np.linalg.slogdet(matrix)[1], rel=1e-8)
+    sums = [np.trace(inv(matrix), k) for k in range(len(column))]
+    np.testing.assert_allclose(inverse.diagonal_sums(), sums, atol=1e-8 * size)
+
+
+@each
+def test_levinson_predicts_best(kind):
+    """The filter's errors are the conditional variances of each sample given those before."""
+    column = SERIES[kind]
+    predictor, errors = levinson(column)
+    matrix = toeplitz(column)
+    np.testing.assert_allclose(errors, np.diag(np.linalg.cholesky(matrix)) ** 2, rtol=1e-7)
+    expected = np.zeros(len(column))
+    expected[0] = errors[-1]
+    np.testing.assert_allclose(matrix @ predictor, expected, atol=1e-9 * np.abs(predictor).max())
+
+
+def test_what_is_not_positive_definite_is_refused():
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        levinson(np.array([1.0, 0.9, 0.0]))
+
+
+def test_riccati_is_the_geometric_mean_and_a_minimum():
+    rng = np.random.default_rng(0)
+    a, c = (x @ x.T for x in rng.standard_normal((2, 6, 9)))
+    s = solve_riccati(a, c)
+    root = np.real(sqrtm(a))
+    mean = inv(root) @ np.real(sqrtm(root @ c @ root)) @ inv(root)  # A^-1 # C
+    np.testing.assert_allclose(s, mean, rtol=1e-8)
+
+    def value(x):
+        return np.trace(a @ x) + np.trace(inv(x) @ c)
+
+    for _ in range(20):
+        turn = np.eye(6) + 0.05 * rng.standard_normal((6, 6))
+        assert value(s) < value(turn @ s @ turn.T)
+
+
+def test_root_of_a_second_moment_has_its_rank():
+    rows = np.random.default_rng(0).standard_normal((3, 8))
+    root = second_moment_root(rows.T @ rows)
+    assert root.shape == (3, 8)
+    np.testing.assert_allclose(root.T @ root, rows.T @ rows, atol=1e-12)
