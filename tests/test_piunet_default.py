@@ -41,42 +41,56 @@ def test_backends_agree():
 
 
 @pytest.fixture(scope="module")
-def columns(eeg_info):
-    """Forward columns of the cortex with noise at 20 dB, from a head of another conductivity."""
-    forward, other = (
-        template_forward(eeg_info, spacing="ico4", conductivity=(0.3, skull, 0.3), verbose=False)
+def make_columns(eeg_info):
+    """Forward columns of the cortex with noise at 20 dB, from a head of given conductivity."""
+    heads = {
+        skull: template_forward(
+            eeg_info, spacing="ico4", conductivity=(0.3, skull, 0.3), verbose=False
+        )
         for skull in (0.006, 0.01)
-    )
-    rng = np.random.default_rng(0)
-    true = rng.choice(forward["nsource"], 40, replace=False)
-    moments = rng.standard_normal((40, 3))
-    fields = np.einsum("mno,no->mn", other["sol"]["data"].reshape(32, -1, 3)[:, true], moments)
-    fields *= 10e-6 / fields.std(axis=0)
-    fields += 1e-6 * rng.standard_normal(fields.shape)
-    evoked = mne.EvokedArray(fields, eeg_info, verbose=False)
-    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    }
+    forward = heads[0.006]
     noise_cov = mne.Covariance(np.full(32, 1e-12), eeg_info.ch_names, [], [], 0)
-    return evoked, forward, noise_cov, forward["source_rr"][true]
+
+    def make(skull):
+        rng = np.random.default_rng(0)
+        true = rng.choice(forward["nsource"], 40, replace=False)
+        moments = rng.standard_normal((40, 3))
+        gain = heads[skull]["sol"]["data"].reshape(32, -1, 3)[:, true]
+        fields = np.einsum("mno,no->mn", gain, moments)
+        fields *= 10e-6 / fields.std(axis=0)
+        fields += 1e-6 * rng.standard_normal(fields.shape)
+        evoked = mne.EvokedArray(fields, eeg_info, verbose=False)
+        evoked.set_eeg_reference("average", projection=True, verbose=False)
+        return evoked, forward, noise_cov, forward["source_rr"][true]
+
+    return make
 
 
-def test_single_sources_are_found_to_a_voxel_and_sharper_than_by_eloreta(columns):
-    evoked, forward, noise_cov, places = columns
+@pytest.mark.parametrize("skull", [0.006, 0.01])
+def test_single_sources_are_found_and_sharper_than_by_eloreta(skull, make_columns):
+    """In the true head nearer than by eLORETA; in another one, no farther than a voxel."""
+    evoked, forward, noise_cov, places = make_columns(skull)
     errors, spreads = [], []
     apart = np.linalg.norm(forward["source_rr"][:, None] - places, axis=2)
     for stc in (
         apply_piunet(evoked, forward, noise_cov),
         fit_eloreta(evoked, forward, noise_cov, loose=1.0).stc,
     ):
-        errors.append(np.median(apart[stc.data.argmax(axis=0), np.arange(40)]))
+        errors.append(apart[stc.data.argmax(axis=0), np.arange(40)])
         spreads.append(np.median(np.sum(stc.data * apart, axis=0) / stc.data.sum(axis=0)))
-    print(f"median errors, mm: PIUNet {1e3 * errors[0]:.1f}, eLORETA {1e3 * errors[1]:.1f}")
-    assert errors[0] < SPACING  # sources of a voxel are not told apart
+    ours, theirs = np.median(errors, axis=1)
+    print(f"skull {skull}: median errors, mm: PIUNet {1e3 * ours:.1f}, eLORETA {1e3 * theirs:.1f}")
+    assert ours < SPACING
+    if skull == 0.006:
+        assert ours <= theirs
+        assert np.mean(errors[0]) < np.mean(errors[1])
     assert spreads[0] < 0.5 * spreads[1]
 
 
-def test_amplitudes_fit_the_data(columns):
+def test_amplitudes_fit_the_data(make_columns):
     """The field of the estimate has the size of the data's part that it explains."""
-    evoked, forward, noise_cov, _ = columns
+    evoked, forward, noise_cov, _ = make_columns(0.01)
     operator = make_piunet(evoked.info, forward, noise_cov)
     data = operator.problem.with_data(evoked).data[0]
     field = operator.problem.gain @ operator.estimate(data)
