@@ -160,7 +160,9 @@ class PatchUNet(UNet):
 
     Parameters
     ----------
-    widths, n_blocks, patch
+    widths, n_blocks : sequence of int
+        As for :class:`UNet`.
+    patch : int
         As for :class:`UNet`.
     """
 
@@ -211,7 +213,9 @@ class PlainUNet(UNet):
 
     Parameters
     ----------
-    widths, n_blocks, patch
+    widths, n_blocks : sequence of int
+        As for :class:`UNet`.
+    patch : int
         As for :class:`UNet`; the paper's network has patches of one voxel.
     """
 
