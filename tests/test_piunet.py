@@ -17,6 +17,7 @@ from mne_piunet import (  # noqa: E402
     make_piunet,
 )
 from mne_piunet.export import write_model  # noqa: E402
+from mne_piunet.inference import side_by_side  # noqa: E402
 from mne_piunet.network import PatchUNet  # noqa: E402
 
 
@@ -85,6 +86,20 @@ def test_prepared_operator_is_the_same_and_can_be_pickled(
     operator = pickle.loads(pickle.dumps(operator))
     stc = apply_piunet(eeg_evoked, operator, batch_size=5)
     np.testing.assert_allclose(stc.data, expected.data, atol=1e-4 * expected.data.max())
+
+
+def test_threads_are_given_back(eeg_evoked, eeg_cov, forwards, model):
+    """Batches run side by side, each on one thread, and torch has its own again afterwards."""
+    before = torch.get_num_threads()
+    with side_by_side() as n_threads:
+        assert n_threads == before
+        assert torch.get_num_threads() == 1
+    with pytest.raises(KeyError), side_by_side():
+        raise KeyError
+    assert torch.get_num_threads() == before
+    operator = make_piunet(eeg_evoked.info, forwards["surface"], eeg_cov, model=model)
+    one, other = (apply_piunet(eeg_evoked, operator, batch_size=size) for size in (1, 1000))
+    np.testing.assert_allclose(one.data, other.data, atol=1e-4 * other.data.max())
 
 
 def test_order_of_channels(eeg_evoked, eeg_cov, forwards, model):
