@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch.export import Dim
 
-from mne_piunet.network import FORMS, UNet
+from mne_piunet.network import PatchUNet
 from mne_piunet.physics import N_INPUTS
 from mne_piunet.training import Recipe
 from mne_piunet.validation import LINES
@@ -52,7 +52,7 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, commit: s
     recipe = Recipe.load(run / "recipe.json")
     state = torch.load(run / "checkpoint.ckpt", weights_only=True)
     shape = {"widths": recipe.widths, "n_blocks": recipe.n_blocks, "patch": recipe.patch}
-    network = FORMS[recipe.form](**shape)
+    network = PatchUNet(**shape)
     prefix = "module."  # of the averaged weights
     averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
     network.load_state_dict(averaged)
@@ -64,7 +64,7 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, commit: s
         "hours": round(state["seconds"] / 3600, 2),
         "figures": _figures(run / "scores.csv"),
     }
-    return write_model(network, folder / f"{name}.safetensors", card, shape | {"form": recipe.form})
+    return write_model(network, folder / f"{name}.safetensors", card, shape)
 
 
 def _figures(path: Path) -> dict[str, float]:
@@ -74,19 +74,19 @@ def _figures(path: Path) -> dict[str, float]:
     return {k: float(v) for k, v in rows[-1].items() if k in LINES} if rows else {}
 
 
-def write_model(network: UNet, path: Path, about: dict, shape: dict) -> Weights:
+def write_model(network: PatchUNet, path: Path, about: dict, shape: dict) -> Weights:
     """Write a network, its ONNX twin and its card.
 
     Parameters
     ----------
-    network : UNet
+    network : PatchUNet
         The network; its weights are rounded to half precision.
     path : pathlib.Path
         File to write, ``.safetensors``; twin and card lie beside it.
     about : dict
         What the card should say.
     shape : dict
-        Name of the form, and arguments that make such a network.
+        Arguments that make such a network.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def write_model(network: UNet, path: Path, about: dict, shape: dict) -> Weights:
     return load_piunet(path)
 
 
-def write_onnx(network: UNet, path: Path) -> None:
+def write_onnx(network: PatchUNet, path: Path) -> None:
     """Write a network for onnxruntime, for any batch and grid, its weights in half precision."""
     side = 2 * network.multiple
     inputs = torch.zeros(2, N_INPUTS, side, side, side)

@@ -22,10 +22,9 @@ def torch_network(weights: Weights):
     """Build the network of a model, in torch, ready to be used."""
     import torch
 
-    from mne_piunet.network import FORMS
+    from mne_piunet.network import PatchUNet
 
-    shape = dict(weights.card["network"])
-    network = FORMS[shape.pop("form")](**shape)
+    network = PatchUNet(**weights.card["network"])
     network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
     return network.eval().to(memory_format=torch.channels_last_3d)
 

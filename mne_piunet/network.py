@@ -82,32 +82,29 @@ class Blocks(nn.ModuleList):
         return x
 
 
-class UNet(nn.Module):
-    """U-Net from any channels to four.
+class PatchUNet(nn.Module):
+    """U-Net on patches of voxels.
 
     Parameters
     ----------
-    n_inputs : int
-        Channels of the input.
     widths : sequence of int
         Channels of each level; each halves the grid of the one before.
     n_blocks : sequence of int
         Residual blocks of each level, on the way down and on the way up; the lowest level has
         attention after every second one.
     patch : int
-        Side in voxels of the patches that the first convolution makes of the grid and the last
-        one brings back.
-
-    Attributes
-    ----------
-    multiple : int
-        What the sides of the grid must be multiples of.
+        Side of a patch in voxels; 1 is a U-Net at full resolution, as in the paper.
     """
 
-    def __init__(self, n_inputs: int, widths: Sequence[int], n_blocks: Sequence[int], patch: int):
+    def __init__(
+        self, widths: Sequence[int] = (16, 64), n_blocks: Sequence[int] = (1, 4), patch: int = 2
+    ):
         super().__init__()
         self.multiple = patch * 2 ** (len(widths) - 1)
-        self.stem = nn.Conv3d(n_inputs, widths[0], patch, stride=patch)
+        self.about = nn.Sequential(
+            nn.Linear(N_INPUTS, _N_GLOBAL), nn.SiLU(), nn.Linear(_N_GLOBAL, _N_GLOBAL), nn.SiLU()
+        )
+        self.stem = nn.Conv3d(N_INPUTS, widths[0], patch, stride=patch)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for width, lower, n in zip(widths, widths[1:], n_blocks, strict=False):
@@ -126,56 +123,9 @@ class UNet(nn.Module):
             nn.SiLU(),
             nn.ConvTranspose3d(widths[0], 4, patch, stride=patch),
         )
-        _zero(self.head[-1])
-
-    def correct(self, x: Tensor, about: Tensor) -> Tensor:
-        """Pass the grid down, through the middle, and up again.
-
-        Parameters
-        ----------
-        x : Tensor, shape (batch, n_inputs, *grid)
-            Inputs.
-        about : Tensor, shape (batch, n_global)
-            What is global.
-
-        Returns
-        -------
-        y : Tensor of float32, shape (batch, 4, *grid)
-            Corrections, zero without training.
-        """
-        y = self.stem(x)
-        skips = []
-        for blocks, shrink in zip(self.down, self.shrink, strict=True):
-            y = blocks(y, about)
-            skips.append(y)
-            y = shrink(y)
-        y = self.middle(y, about)
-        for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
-            y = blocks(torch.cat([grow(y), skip], dim=1), about)
-        return self.head(y).float()
-
-
-class PatchUNet(UNet):
-    """U-Net on patches of voxels that corrects a mixture of what the physics finds.
-
-    Parameters
-    ----------
-    widths, n_blocks : sequence of int
-        As for :class:`UNet`.
-    patch : int
-        As for :class:`UNet`.
-    """
-
-    def __init__(
-        self, widths: Sequence[int] = (16, 64), n_blocks: Sequence[int] = (1, 4), patch: int = 2
-    ):
-        super().__init__(N_INPUTS, widths, n_blocks, patch)
-        self.about = nn.Sequential(
-            nn.Linear(N_INPUTS, _N_GLOBAL), nn.SiLU(), nn.Linear(_N_GLOBAL, _N_GLOBAL), nn.SiLU()
-        )
         self.weigh = nn.Linear(_N_GLOBAL, _N_MAPS)
         self.tilt = nn.Linear(_N_GLOBAL, N_INPUTS)
-        _zero(self.weigh, self.tilt)
+        _zero(self.head[-1], self.weigh, self.tilt)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs to moments and strengths.
@@ -196,7 +146,16 @@ class PatchUNet(UNet):
         voxels = inputs.flatten(2).transpose(1, 2)  # no copy, since channels are last in memory
         inside = mask.flatten(2)
         about = self.about((inside @ voxels).squeeze(1) / inside.sum(2))
-        y = self.correct(x, about)
+        y = self.stem(x)
+        skips = []
+        for blocks, shrink in zip(self.down, self.shrink, strict=True):
+            y = blocks(y, about)
+            skips.append(y)
+            y = shrink(y)
+        y = self.middle(y, about)
+        for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
+            y = blocks(torch.cat([grow(y), skip], dim=1), about)
+        y = self.head(y).float()
         weights = self.weigh(about).float().softmax(dim=1)[:, :, None]
         start = _mixture(voxels, inside, weights)
         tilt = voxels @ self.tilt(about).float()[:, :, None]
@@ -206,37 +165,6 @@ class PatchUNet(UNet):
         direction = inputs[:, 3:6] + y[:, :3]
         length = torch.sqrt((direction**2).sum(dim=1, keepdim=True) + 1e-4)
         return torch.cat([strength * direction / length, strength], dim=1)
-
-
-class PlainUNet(UNet):
-    """The form of the paper, to compare with: from one pseudo-inverse alone to its correction.
-
-    Parameters
-    ----------
-    widths, n_blocks : sequence of int
-        As for :class:`UNet`.
-    patch : int
-        As for :class:`UNet`; the paper's network has patches of one voxel.
-    """
-
-    def __init__(
-        self, widths: Sequence[int] = (8, 16, 32), n_blocks: Sequence[int] = (1, 1, 2),
-        patch: int = 1,
-    ):  # fmt: skip
-        super().__init__(3, widths, n_blocks, patch)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs to moments and strengths, as :meth:`PatchUNet.forward` does."""
-        moments, mask = x[:, 3:6], x[:, MASK : MASK + 1].float()
-        y = self.correct(moments, x.new_zeros(len(x), _N_GLOBAL))
-        moments = (moments.float() + y[:, :3]) * mask
-        strength = torch.sqrt((moments**2).sum(dim=1, keepdim=True) + 1e-12) * mask
-        whole = strength.sum((2, 3, 4), keepdim=True)
-        return torch.cat([moments, strength], dim=1) / whole
-
-
-FORMS = {"patch": PatchUNet, "plain": PlainUNet}
-"""Networks by name."""
 
 
 def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from mne_invkit.population import Population
 from mne_piunet.curves import plot_curves
 from mne_piunet.inference import torch_network
 from mne_piunet.losses import losses
-from mne_piunet.network import FORMS
+from mne_piunet.network import PatchUNet
 from mne_piunet.physics import MASK, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
@@ -40,10 +40,8 @@ class Recipe:
     ----------
     n_heads : int
         Heads of the population, of the seeds 0, 1, ...
-    form : str
-        Name in :data:`mne_piunet.network.FORMS`.
     widths, n_blocks, patch
-        As for :class:`mne_piunet.network.UNet`.
+        As for :class:`mne_piunet.network.PatchUNet`.
     n_steps, batch_size : int
         Steps, and examples of each.
     n_cases : int
@@ -66,7 +64,6 @@ class Recipe:
     """
 
     n_heads: int = 64
-    form: str = "patch"
     widths: tuple[int, ...] = (16, 64)
     n_blocks: tuple[int, ...] = (1, 4)
     patch: int = 2
@@ -202,7 +199,7 @@ def train(
     if recipe.start:
         network = torch_network(load_piunet(recipe.start))
     else:
-        network = FORMS[recipe.form](recipe.widths, recipe.n_blocks, recipe.patch)
+        network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
     network = network.train().to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay

@@ -19,7 +19,7 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     shape = dict(widths=(8, 16), n_blocks=(1, 2), patch=2)
     path = tmp_path_factory.mktemp("model") / "fresh.safetensors"
-    return write_model(PatchUNet(**shape), path, {"domain": "none"}, shape | {"form": "patch"})
+    return write_model(PatchUNet(**shape), path, {"domain": "none"}, shape)
 
 
 def test_finetuned_model_is_better_and_can_be_used(eeg_evoked, eeg_cov, forwards, model, tmp_path):

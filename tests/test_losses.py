@@ -7,7 +7,7 @@ from scipy.stats import wasserstein_distance
 torch = pytest.importorskip("torch")
 
 from mne_piunet.losses import draw_lines, losses, on_lines, pyramid  # noqa: E402
-from mne_piunet.network import PatchUNet, PlainUNet  # noqa: E402
+from mne_piunet.network import PatchUNet  # noqa: E402
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
 
 SHAPE = (12, 16, 8)
@@ -127,21 +127,7 @@ def test_an_untrained_network_is_the_mean_of_the_physics():
     torch.testing.assert_close(turned, direction, rtol=0.05, atol=0.05)
 
 
-def test_the_plain_form_begins_at_its_pseudo_inverse():
-    network = PlainUNet((8, 16), (1, 2))
-    inputs = torch.randn(2, N_INPUTS, 8, 4, 4)
-    inputs[:, MASK] = (inputs[:, MASK] > 0).float()
-    out = network(inputs)
-    strength = inputs[:, 3:6].norm(dim=1) * inputs[:, MASK]
-    strength /= strength.sum((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(out[:, 3], strength, rtol=1e-3, atol=1e-8)
-    direction = out[:, :3] / out[:, 3:].clamp(min=1e-12)
-    expected = inputs[:, 3:6] / inputs[:, 3:6].norm(dim=1, keepdim=True) * inputs[:, MASK, None]
-    torch.testing.assert_close(direction, expected, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize(("form", "share"), [(PatchUNet, 0.3), (PlainUNet, 0.7)])
-def test_network_can_learn_one_batch(form, share):
+def test_network_can_learn_one_batch():
     """Two bumps in the physics, the truth is the fainter one."""
     torch.manual_seed(0)
     inputs = torch.zeros(2, N_INPUTS, 8, 8, 8)
@@ -149,7 +135,7 @@ def test_network_can_learn_one_batch(form, share):
     inputs[:, 3, 2, 2, 2], inputs[:, 3, 6, 6, 6] = 1.0, 0.5
     target = torch.zeros(2, 4, 8, 8, 8)
     target[:, 0, 6, 6, 6] = target[:, 3, 6, 6, 6] = 1
-    network = form((16, 32), (1, 2))
+    network = PatchUNet((16, 32), (1, 2))
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     costs = []
     for step in range(60):
@@ -159,4 +145,4 @@ def test_network_can_learn_one_batch(form, share):
         loss.backward()
         optimizer.step()
         costs.append(loss.item())
-    assert costs[-1] < share * costs[0]
+    assert costs[-1] < 0.3 * costs[0]

@@ -29,7 +29,7 @@ def model(tmp_path_factory):
     network = PatchUNet(**shape)
     torch.nn.init.normal_(network.head[-1].weight, std=0.1)
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    return write_model(network, path, {}, shape | {"form": "patch"}).path
+    return write_model(network, path, {}, shape).path
 
 
 @pytest.mark.parametrize("pick_ori", [None, "normal", "vector"])

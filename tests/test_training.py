@@ -177,15 +177,14 @@ def test_validation_knows_perfect_from_nothing(heads):
     assert all(0.1 < value < 1.0 for value in physics.values())
 
 
-@pytest.mark.parametrize("form", ["patch", "plain"])
-def test_export_loads_and_both_backends_agree(form, heads, tmp_path):
+def test_export_loads_and_both_backends_agree(heads, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     from mne_piunet.export import export
     from mne_piunet.inference import load_network
     from mne_piunet.weights import load_piunet
 
-    train(dataclasses.replace(RECIPE, form=form), heads, tmp_path / "run", verbose=False)
+    train(RECIPE, heads, tmp_path / "run", verbose=False)
     model = export(tmp_path / "run", "small", folder=tmp_path, commit="abc")
     assert model.card["commit"] == "abc"
     assert model.card["figures"] == {}  # no heads to validate on
