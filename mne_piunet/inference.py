@@ -99,8 +99,8 @@ def load_network(weights: Weights, backend: str = "auto") -> Network:
 def side_by_side() -> Iterator[int]:
     """Let each thread compute alone, and tell how many to start.
 
-    A batch is so small that two threads need as long for it as one. Two batches at the same
-    time, each on a thread of its own, are done twice as fast.
+    Batches are so small that a second thread hardly helps within one; two at the same time, each
+    on a thread of its own, do better.
 
     Yields
     ------

@@ -54,7 +54,15 @@ def test_package_does_without(package, forbidden):
         *(f"mne_kronbayes/{name}.py" for name in KERNELS),
         *(
             f"mne_piunet/{name}.py"
-            for name in ("grid", "pseudoinverse", "physics", "pursuit", "losses", "network")
+            for name in (
+                "grid",
+                "pseudoinverse",
+                "physics",
+                "pursuit",
+                "sharing",
+                "losses",
+                "network",
+            )
         ),
     ],
 )
