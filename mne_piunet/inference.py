@@ -26,7 +26,7 @@ def torch_network(weights: Weights):
 
     network = PatchUNet(**weights.card["network"])
     network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
-    return network.eval().to(memory_format=torch.channels_last_3d)
+    return network.eval()
 
 
 def with_torch(weights: Weights) -> Network:
@@ -37,8 +37,7 @@ def with_torch(weights: Weights) -> Network:
 
     def run(inputs):
         with torch.inference_mode():
-            batch = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last_3d)
-            return network(batch).numpy()
+            return network(torch.from_numpy(inputs)).numpy()
 
     return run
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
 
@@ -67,8 +66,8 @@ class Attention(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         qkv = self.qkv(tokens).reshape(batch, -1, 3, self.n_heads, channels // self.n_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        mixed = self.out(mixed.transpose(1, 2).reshape(batch, -1, channels))
+        near = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)  # few voxels
+        mixed = self.out((near @ value).transpose(1, 2).reshape(batch, -1, channels))
         return x + mixed.transpose(1, 2).reshape(x.shape)
 
 
@@ -143,9 +142,8 @@ class PatchUNet(nn.Module):
             sources, and no moment is longer.
         """
         inputs, mask = x.float(), x[:, MASK : MASK + 1].float()
-        voxels = inputs.flatten(2).transpose(1, 2)  # no copy, since channels are last in memory
-        inside = mask.flatten(2)
-        about = self.about((inside @ voxels).squeeze(1) / inside.sum(2))
+        voxels, inside = inputs.flatten(2), mask.flatten(2)
+        about = self.about((voxels @ inside.mT).squeeze(2) / inside.sum(2))
         y = self.stem(x)
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
@@ -156,9 +154,8 @@ class PatchUNet(nn.Module):
         for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
             y = blocks(torch.cat([grow(y), skip], dim=1), about)
         y = self.head(y).float()
-        weights = self.weigh(about).float().softmax(dim=1)[:, :, None]
-        start = _mixture(voxels, inside, weights)
-        tilt = voxels @ self.tilt(about).float()[:, :, None]
+        start = _mixture(voxels, inside, self.weigh(about).float().softmax(dim=1)[:, None])
+        tilt = self.tilt(about).float()[:, None] @ voxels
         logits = (torch.log(start + _LEAST) + tilt).reshape(mask.shape) + y[:, 3:]
         logits = torch.where(mask > 0, logits, -1e4)
         strength = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
@@ -172,24 +169,24 @@ def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
 
     Parameters
     ----------
-    voxels : Tensor, shape (batch, n_voxels, N_INPUTS)
+    voxels : Tensor, shape (batch, N_INPUTS, n_voxels)
         Inputs.
     inside : Tensor, shape (batch, 1, n_voxels)
         Where there are sources.
-    weights : Tensor, shape (batch, n_maps, 1)
+    weights : Tensor, shape (batch, 1, n_maps)
         Of the maps.
 
     Returns
     -------
-    strength : Tensor, shape (batch, n_voxels, 1)
+    strength : Tensor, shape (batch, 1, n_voxels)
         The sum; where there are no sources it has no meaning.
     """
-    moments, patches = voxels[:, :, :N_MOMENTS], voxels[:, :, N_MOMENTS : N_MOMENTS + N_PATCHES]
-    moments = torch.sqrt((moments.unflatten(2, (-1, 3)) ** 2).sum(dim=3) + 1e-12)
-    patches = torch.expm1(-math.log(FLOOR) * patches)  # times the floor
-    maps = torch.cat([moments, patches], dim=2)
-    totals = (inside @ maps).transpose(1, 2).clamp(min=1e-12)
-    return maps @ (weights / totals)
+    moments, patches = voxels[:, :N_MOMENTS], voxels[:, N_MOMENTS : N_MOMENTS + N_PATCHES]
+    moments = torch.sqrt((moments.unflatten(1, (-1, 3)) ** 2).sum(dim=2) + 1e-12)
+    patches = torch.exp(-math.log(FLOOR) * patches) - 1  # times the floor; expm1 is slow
+    maps = torch.cat([moments, patches], dim=1)
+    totals = (maps @ inside.mT).mT.clamp(min=1e-12)
+    return (weights / totals) @ maps
 
 
 def _groups(n_channels: int) -> int:

@@ -200,7 +200,7 @@ def train(
         network = torch_network(load_piunet(recipe.start))
     else:
         network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
-    network = network.train().to(memory_format=torch.channels_last_3d)
+    network = network.train()
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -240,7 +240,7 @@ def train(
             batch = ahead.submit(examples.batch, step + 1)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-            output = model(inputs.contiguous(memory_format=torch.channels_last_3d))
+            output = model(inputs)
             generator = torch.Generator().manual_seed(recipe.seed + step)
             loss = total_loss(output, targets, inputs, recipe, generator)
             optimizer.zero_grad()
@@ -296,8 +296,7 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
 @torch.inference_mode()
 def run_network(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
     """Apply a network to arrays."""
-    batch = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last_3d)
-    return network(batch).numpy()
+    return network(torch.from_numpy(inputs)).numpy()
 
 
 class _Log:
