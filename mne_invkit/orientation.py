@@ -105,7 +105,7 @@ def orient_forward(
     Parameters
     ----------
     forward : mne.Forward
-        The forward solution with the channels of `info`.
+        The forward solution with the channels of `info`; it is changed.
     info : mne.Info
         Measurement info.
     noise_cov : mne.Covariance
@@ -118,7 +118,7 @@ def orient_forward(
     Returns
     -------
     forward : mne.Forward
-        The oriented copy.
+        The oriented forward solution.
     depth_prior, orient_prior : ndarray, shape (n_components,)
         Prior variances.
     """
@@ -139,8 +139,9 @@ def orient_forward(
 
     def convert(forward, force_fixed):
         return mne.convert_forward_solution(
-            forward, surf_ori=True, force_fixed=force_fixed, use_cps=True, verbose="error"
-        )
+            forward, surf_ori=True, force_fixed=force_fixed, copy=False, use_cps=True,
+            verbose="error",
+        )  # fmt: skip
 
     if not given_fixed:
         forward = convert(forward, make_fixed and depth_when_fixed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, verbose
+from mne.utils import fill_doc, verbose, warn
 
 from mne_invkit import checks
 from mne_invkit.estimate import InverseResult, check_pick_ori, make_result, make_stc
@@ -73,7 +73,7 @@ def fit_piunet(
     operator = _prepared(info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
     problem = operator.problem.with_data(evoked)
-    sources = np.stack(list(_sources(operator, problem, size)))
+    sources = np.stack([found for _, found in _sources(operator, [problem], size)])
     settings = {"model": operator.weights.name, "backend": operator.backend, "pick_ori": pick_ori}
     return make_result(problem, sources, pick_ori=pick_ori, settings=settings)
 
@@ -139,7 +139,7 @@ def apply_piunet(
     size, info = _batch_size(batch_size), checks.as_instances(evoked)[0].info
     operator = _prepared(info, forward, noise_cov, model, backend, rank)
     check_pick_ori(pick_ori, operator.problem)
-    stcs = _stcs(operator, operator.problem.with_data(evoked), size, pick_ori)
+    stcs = list(_stcs(operator, [operator.problem.with_data(evoked)], size, pick_ori))
     return stcs if len(stcs) > 1 else stcs[0]
 
 
@@ -200,12 +200,9 @@ def apply_piunet_epochs(
     check_pick_ori(pick_ori, operator.problem)
     checks.as_instances(epochs)
 
-    def estimates():
-        for k in range(len(epochs)):
-            problem = operator.problem.with_data(epochs[k])
-            yield from _stcs(operator, problem, size, pick_ori)
-
-    return estimates() if return_generator else list(estimates())
+    problems = (operator.problem.with_data(epochs[k]) for k in range(len(epochs)))
+    stcs = _stcs(operator, problems, size, pick_ori)
+    return stcs if return_generator else list(stcs)
 
 
 @fill_doc
@@ -271,14 +268,15 @@ def apply_piunet_raw(
     check_pick_ori(pick_ori, operator.problem)
     names = operator.problem.info["ch_names"]
     checks.check_channels((raw,), names)
-    parts = []
-    for begin in range(first, last, buffer_size):
-        end = min(begin + buffer_size, last)
-        data = raw.get_data(picks=names, start=begin, stop=end)
-        part = mne.io.RawArray(data, operator.problem.info, verbose="error")
-        problem = operator.problem.with_data(part)
-        problem = replace(problem, times=raw.times[begin:end])
-        parts += _stcs(operator, problem, size, pick_ori)
+
+    def problems():
+        for begin in range(first, last, buffer_size):
+            end = min(begin + buffer_size, last)
+            data = raw.get_data(picks=names, start=begin, stop=end)
+            part = mne.io.RawArray(data, operator.problem.info, verbose="error")
+            yield replace(operator.problem.with_data(part), times=raw.times[begin:end])
+
+    parts = list(_stcs(operator, problems(), size, pick_ori))
     whole = parts[0]
     data = np.concatenate([part.data for part in parts], axis=-1)
     return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
@@ -299,18 +297,29 @@ def _batch_size(batch_size: int | str) -> int:
     return int(batch_size)
 
 
-def _sources(operator: PIUNet, problem: InverseProblem, batch_size: int) -> Iterator[np.ndarray]:
-    """Sources of each trial, in the scale of the gain."""
-    naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
-    for data, nave in zip(problem.data, naves or [1] * len(problem.data), strict=True):
-        yield operator.estimate(data, noise_power=1 / nave, batch_size=batch_size)
+def _sources(
+    operator: PIUNet, problems: Iterable[InverseProblem], batch_size: int
+) -> Iterator[tuple[InverseProblem, np.ndarray]]:
+    """Each trial's problem and sources, in the scale of the gain; warns once of a thing."""
+    told = set()
+    for problem in problems:
+        naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
+        for data, nave in zip(problem.data, naves or [1] * len(problem.data), strict=True):
+            for text in operator.unlike_training(data, noise_power=1 / nave):
+                if text not in told:
+                    warn(text)
+                told.add(text)
+            yield problem, operator.estimate(data, noise_power=1 / nave, batch_size=batch_size)
 
 
-def _stcs(operator: PIUNet, problem: InverseProblem, batch_size: int, pick_ori: str | None) -> list:
+def _stcs(
+    operator: PIUNet, problems: Iterable[InverseProblem], batch_size: int, pick_ori: str | None
+) -> Iterator:
     """Source estimate of each trial."""
-    std = problem.source_std[:, None].astype(np.float32)
-    found = _sources(operator, problem, batch_size)
-    return [make_stc(problem, std * sources, pick_ori=pick_ori) for sources in found]
+    std = operator.problem.source_std[:, None].astype(np.float32)
+    for problem, sources in _sources(operator, problems, batch_size):
+        sources *= std
+        yield make_stc(problem, sources, pick_ori=pick_ori)
 
 
 SOLVER = Solver(

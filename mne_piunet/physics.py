@@ -116,32 +116,37 @@ def make_physics(
         The prepared gain.
     """
     gain = np.asarray(gain, np.float32)
-    n_sources = len(positions)
-    inverse = eloreta(gain, gain.shape[1] // n_sources)
     grid = make_grid(positions, multiple=multiple)
     voxels = np.flatnonzero(grid.n_sources)
-    scatter = grid.scatter[voxels]
-    back = inverse.back
-    if normals is not None:
-        back = normals[:, :, None] * back[:, None, :]
-    back = scatter @ back.reshape(n_sources, -1)
-    filters = inverse.filters()[:, :, None]
-    power = np.sum((gain**2).reshape(len(gain), n_sources, -1), axis=(0, 2))
-    norm = np.sqrt(scatter @ power / grid.n_sources[voxels])
+    back, basis = _pseudoinverses(gain, normals, grid.scatter[voxels])
+    columns = gain.T.reshape(len(positions), -1)
+    power = np.einsum("nk,nk->n", columns, columns)
+    norm = np.sqrt(grid.scatter[voxels] @ power / grid.n_sources[voxels])
     static = np.zeros((4, grid.scatter.shape[0]), np.float32)
     static[0, voxels] = np.log10(len(gain) / _MANY)
     static[1, voxels] = 1
     static[2, voxels] = np.minimum(grid.n_sources[voxels] / 4, 1)
     static[3, voxels] = norm / norm.max()
-    fields = grid.scatter @ gain.reshape(len(gain), n_sources, -1).transpose(1, 2, 0).reshape(
-        n_sources, -1
-    )
-    fields = fields.reshape(*grid.shape, -1, len(gain))
+    fields = (grid.scatter @ columns).reshape(*grid.shape, -1, len(gain))
     return Physics(
         grid=grid,
         voxels=voxels,
-        back=np.ascontiguousarray(back.reshape(3 * len(voxels), -1), np.float32),
-        basis=(filters * inverse.basis.T).astype(np.float32),
+        back=back,
+        basis=basis,
         pursuit=make_pursuit(fields, grid.n_sources, voxels, SPACING),
         static=static,
+    )
+
+
+def _pseudoinverses(gain, normals, scatter) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvectors to moments of voxels, and data to eigenvectors for each regularization."""
+    inverse = eloreta(gain, gain.shape[1] // scatter.shape[1])
+    back = inverse.back
+    if normals is not None:
+        back = normals[:, :, None] * back[:, None, :]
+    back = scatter @ back.reshape(scatter.shape[1], -1)
+    filters = inverse.filters()[:, :, None]
+    return (
+        np.ascontiguousarray(back.reshape(3 * len(back), -1), np.float32),
+        (filters * inverse.basis.T).astype(np.float32),
     )

@@ -72,9 +72,7 @@ class PIUNet:
         data = np.asarray(data, np.float32)
         axes = source_axes(self.problem)
         sources = np.zeros((gain.shape[1], data.shape[1]), np.float32)
-        power = np.sum(data**2, axis=0)
-        loud = np.flatnonzero(power > _SILENT * power.max(initial=0))
-        _check_power(power[loud] / noise_power / max(len(data), 1))
+        loud = _heard(np.sum(data**2, axis=0))
 
         def solve(some):
             found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
@@ -90,6 +88,43 @@ class PIUNet:
         size /= np.maximum(np.sum(field**2, axis=0), np.finfo(np.float32).tiny)
         sources *= np.maximum(size, 0)
         return sources
+
+    def unlike_training(self, data: np.ndarray, *, noise_power: float = 1.0) -> list[str]:
+        """Tell what is unlike the data that the network was trained on.
+
+        Parameters
+        ----------
+        data : ndarray, shape (n_rank, n_times)
+            Whitened data.
+        noise_power : float
+            Power of their noise.
+
+        Returns
+        -------
+        warnings : list of str
+            What it is and what it means, none if there is nothing.
+        """
+        power = np.mean(data**2, axis=0) / noise_power
+        power = power[_heard(power)]
+        texts = []
+        if len(power) and np.median(power) < _QUIET:
+            texts.append(
+                f"The data have less than {_QUIET:g} times the power that noise has by noise_cov, "
+                "so it is not theirs, and the estimates will be too blurred: pass the covariance "
+                "of single trials, and an Evoked whose nave is right."
+            )
+        if power.max(initial=0) > _LOUD:
+            texts.append(
+                f"The data have more than {_LOUD:.0e} times the power of the noise, more than "
+                "the network was trained on (30 dB): it may take errors of the head model for "
+                "sources. Check the unit and the amount of noise_cov."
+            )
+        return texts
+
+
+def _heard(power: np.ndarray) -> np.ndarray:
+    """Samples that are not silent."""
+    return np.flatnonzero(power > _SILENT * power.max(initial=0))
 
 
 def source_axes(problem: InverseProblem) -> np.ndarray:
@@ -167,22 +202,4 @@ def _check_domain(n_sensors: int, positions: np.ndarray) -> None:
         warn(
             f"The sources span {100 * side:.0f} cm: the network was trained on whole brains of 10 "
             "to 20 cm, and activity elsewhere will be explained by the sources given."
-        )
-
-
-def _check_power(power: np.ndarray) -> None:
-    """Warn of data that are quieter or louder than any that the network was trained on."""
-    if not len(power):
-        return
-    if np.median(power) < _QUIET:
-        warn(
-            f"The data have {np.median(power):.2g} times the power that noise has by "
-            "noise_cov, so it is not theirs, and the estimates will be too blurred: pass the "
-            "covariance of single trials, and an Evoked whose nave is right."
-        )
-    if power.max() > _LOUD:
-        warn(
-            f"The data have up to {power.max():.0e} times the power of the noise, more than "
-            "the network was trained on (30 dB): it may take errors of the head model for "
-            "sources. Check the unit and the amount of noise_cov."
         )

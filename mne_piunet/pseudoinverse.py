@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ LAMBDAS = (0.005, 0.05, 0.5)
 
 _WEIGHT_LAMBDA = 0.05  # with which the weights are found
 _MAX_ITER, _TOL = 20, 1e-3
+_PART = 2048  # sources at a time, for memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,22 +95,26 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
     >>> int(np.linalg.norm(sources.reshape(100, 3), axis=1).argmax())
     4
     """
-    n_sensors = len(gain)
-    eye = np.eye(n_sensors, dtype=gain.dtype)
-    columns = np.ascontiguousarray(gain.T).reshape(-1, n_orient, n_sensors)
-    inverse = _unit(np.broadcast_to(eye[:n_orient, :n_orient], (len(columns), n_orient, n_orient)))
+    eye = np.eye(len(gain), dtype=gain.dtype)
+    n_sources = gain.shape[1] // n_orient
+    inverse = _unit(np.broadcast_to(eye[:n_orient, :n_orient], (n_sources, n_orient, n_orient)))
     for _ in range(_MAX_ITER):
-        root = np.linalg.cholesky(
-            _gram(_weighted(inverse, columns), columns) + _WEIGHT_LAMBDA * eye
-        )
-        white = solve_triangular(root, gain, lower=True, check_finite=False)
-        white = white.T.reshape(columns.shape)
-        previous, inverse = inverse, _unit(_inverse_root(white @ white.transpose(0, 2, 1)))
+        root = np.linalg.cholesky(_gram(gain, inverse)[0] + _WEIGHT_LAMBDA * eye)
+        previous, inverse = inverse, np.empty_like(inverse)
+        for some, columns in _parts(gain, n_orient):
+            white = columns.reshape(-1, len(gain)).T
+            white = solve_triangular(root, white, lower=True, check_finite=False)
+            white = white.T.reshape(columns.shape)
+            inverse[some] = _inverse_root(white @ white.transpose(0, 2, 1))
+        inverse = _unit(inverse)
         if np.linalg.norm(inverse - previous) < _TOL:
             break
-    weighted = _weighted(inverse, columns)
-    eigenvalues, basis = np.linalg.eigh(_gram(weighted, columns))
-    back = weighted.reshape(-1, n_sensors) @ basis
+    gram, scale = _gram(gain, inverse)
+    eigenvalues, basis = np.linalg.eigh(gram)
+    back = np.empty(gain.shape[::-1], gain.dtype)
+    for some, columns in _parts(gain, n_orient):
+        weighted = scale * (inverse[some] @ columns)
+        back.reshape(n_sources, n_orient, -1)[some] = weighted @ basis
     return PseudoInverse(back, basis, np.maximum(eigenvalues, 0))
 
 
@@ -117,17 +123,22 @@ def _unit(blocks: np.ndarray) -> np.ndarray:
     return blocks / np.linalg.norm(blocks)
 
 
-def _weighted(inverse: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """W^-1 L^T, scaled such that L W^-1 L^T has the mean eigenvalue 1."""
-    weighted = inverse @ columns
-    return weighted * (columns.shape[2] / np.sum(weighted * columns))
+def _parts(gain: np.ndarray, n_orient: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some sources after the others, and their columns (n_sources, n_orient, n_sensors)."""
+    for start in range(0, gain.shape[1], _PART * n_orient):
+        columns = np.ascontiguousarray(gain[:, start : start + _PART * n_orient].T)
+        columns = columns.reshape(-1, n_orient, len(gain))
+        yield slice(start // n_orient, start // n_orient + len(columns)), columns
 
 
-def _gram(weighted: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """L W^-1 L^T, symmetric to the last bit."""
-    n_sensors = columns.shape[2]
-    gram = columns.reshape(-1, n_sensors).T @ weighted.reshape(-1, n_sensors)
-    return (gram + gram.T) / 2
+def _gram(gain: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, float]:
+    """L W^-1 L^T, symmetric to the last bit, scaled to the mean eigenvalue 1; and the scale."""
+    gram = np.zeros((len(gain), len(gain)), gain.dtype)
+    for some, columns in _parts(gain, inverse.shape[1]):
+        weighted = inverse[some] @ columns
+        gram += columns.reshape(-1, len(gain)).T @ weighted.reshape(-1, len(gain))
+    scale = len(gain) / np.trace(gram)
+    return scale * (gram + gram.T) / 2, scale
 
 
 def _inverse_root(blocks: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """apply_piunet on MNE objects, with a small network of random weights: all but its accuracy."""
 
 import pickle
+import warnings
 
 import mne
 import numpy as np
@@ -221,6 +222,15 @@ def epochs(eeg_evoked):
     """Three epochs, the first of them the Evoked."""
     data = eeg_evoked.data * np.array([1, -2, 3])[:, None, None]
     return mne.EpochsArray(data, eeg_evoked.info, tmin=eeg_evoked.tmin, verbose=False)
+
+
+def test_quiet_epochs_warn_once(epochs, eeg_cov, forwards, model):
+    operator = make_piunet(epochs.info, forwards["volume"], eeg_cov, model=model)
+    quiet = mne.EpochsArray(0.01 * epochs.get_data(), epochs.info, verbose=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        apply_piunet_epochs(quiet, operator)
+    assert ["too blurred" in str(warning.message) for warning in caught] == [True]
 
 
 @pytest.mark.parametrize("pick_ori", [None, "vector"])
