@@ -273,15 +273,15 @@ def timed(function, *args, repeat: int = 1, **kwargs) -> tuple:
     return value, float(np.median(spent))
 
 
-def measure(case: str, model: str) -> list:
-    """Row of the table: preparation, both backends, memory, and weights of eLORETA.
+def measure(case: tuple, model: str) -> list:
+    """Figures of the table: sources, preparation, both backends, memory, and eLORETA's weights.
 
     The memory is that of the process, with MNE, torch and the forward solution. Our weights are
     in single precision, as for the network, and MNE's come with the rest of what it prepares,
     which takes little.
     """
     mne.set_log_level("error")
-    info, forward, noise_cov = SPEED_CASES[case]()
+    info, forward, noise_cov = case
     noise = np.random.default_rng(0).standard_normal((len(info["ch_names"]), 421))
     evoked = mne.EvokedArray(3 * np.sqrt(noise_cov["data"])[:, None] * noise, info)
     if "eeg" in evoked:
@@ -305,17 +305,23 @@ def measure(case: str, model: str) -> list:
     _, ours = timed(eloreta, prepared.problem.gain.astype(np.float32), repeat=3)
     _, theirs = timed(prepare, inverse, 1, 1 / 9, "eLORETA", repeat=3)
     ratio = f"{theirs:.2f} / {ours:.2f} = {theirs / ours:.1f}"
-    return [case, forward["nsource"], f"{preparation:.1f}", *rates, f"{memory:.1f}", ratio]
+    return [forward["nsource"], f"{preparation:.1f}", *rates, f"{memory:.1f}", ratio]
 
 
 def run_speed(args) -> None:
+    def alone(function, *args):
+        """Call in a process of its own, for its memory."""
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(function, *args).result()
+
     rows = []
-    for case in SPEED_CASES:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # for its memory
-            try:
-                rows.append(pool.submit(measure, case, args.model).result())
-            except FileNotFoundError as error:
-                print(f"{case} is left out. {error}")
+    for name, make_case in SPEED_CASES.items():
+        try:
+            case = alone(make_case)
+        except FileNotFoundError as error:
+            print(f"{name} is left out. {error}")
+            continue
+        rows.append([name, *alone(measure, case, args.model)])
     rates = [f"samples/s, {backend}" for backend in BACKENDS]
     memory, ratio = "peak memory (GiB)", "eLORETA weights (s), MNE / ours"
     print(markdown(["case", "sources", "preparation (s)", *rates, memory, ratio], rows))
