@@ -15,8 +15,8 @@
     Seconds, samples per second and memory.
 
 Results of ``accuracy`` are appended to a CSV file, so that it can be interrupted and resumed;
-delete it, or its rows of ``piunet``, before another model is tried. ``--smoke`` runs a tiny
-version, and writes nothing.
+delete it, or its rows of ``piunet``, before another model is tried. All its tables are written to
+a file beside it. ``--smoke`` runs a tiny version, and writes nothing.
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ def run_accuracy(args) -> None:
         for rows in tqdm(results, total=len(todo), unit="sample"):
             writer.writerows(rows)
             file.flush()
-    print(tables(read_rows(RESULTS)))
+    report = tables(read_rows(RESULTS))
+    RESULTS.with_suffix(".md").write_text(report + "\n", encoding="utf-8")
+    print(report)
 
 
 def run_smoke(args) -> None:
