@@ -38,20 +38,25 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def auditory(shared_data):
-    """Real MEG and EEG answers to a tone in the right ear, a volume of 7 mm, noise covariance."""
+    """Real MEG and EEG answers to tones in each ear, a volume of 7 mm, noise covariance."""
     folder = shared_data / "sample_subject"
-    evoked = mne.read_evokeds(folder / "sample_auditory-ave.fif.gz", verbose="error")[1]
-    evoked.info["bads"] = ["EEG 053", "MEG 2443"]
-    evoked.apply_baseline((None, 0), verbose="error")
+    evokeds = mne.read_evokeds(folder / "sample_auditory-ave.fif.gz", verbose="error")
+    for evoked in evokeds:
+        evoked.info["bads"] = ["EEG 053", "MEG 2443"]
+        evoked.apply_baseline((None, 0), verbose="error")
     src = mne.setup_volume_source_space(
         pos=7.0, surface=folder / "inner_skull.surf", mindist=5.0, add_interpolator=False,
         verbose="error",
     )  # fmt: skip
     bem = mne.read_bem_solution(folder / "sample-320-320-320-bem-sol.fif", verbose="error")
     forward = mne.make_forward_solution(
-        evoked.info, folder / "sample-trans.fif", src, bem, verbose="error"
+        evokeds[0].info, folder / "sample-trans.fif", src, bem, verbose="error"
     )
-    return evoked, forward, mne.read_cov(folder / "sample-cov.fif", verbose="error")
+    return (
+        dict(zip(("left", "right"), evokeds, strict=True)),
+        forward,
+        mne.read_cov(folder / "sample-cov.fif", verbose="error"),
+    )
 
 
 # %% Sensors
