@@ -278,9 +278,9 @@ def timed(function, *args, repeat: int = 1, **kwargs) -> tuple:
 def measure(case: tuple, model: str) -> list:
     """Figures of the table: sources, preparation, both backends, memory, and eLORETA's weights.
 
-    The memory is that of the process, with MNE, torch and the forward solution. Our weights are
-    in single precision, as for the network, and MNE's come with the rest of what it prepares,
-    which takes little.
+    The memory is that of the process with MNE, the first backend (torch) and the forward
+    solution. Our weights are in single precision, as for the network, and MNE's come with the
+    rest of what it prepares, which takes little.
     """
     mne.set_log_level("error")
     info, forward, noise_cov = case
@@ -289,7 +289,7 @@ def measure(case: tuple, model: str) -> list:
     if "eeg" in evoked:
         evoked.set_eeg_reference("average", projection=True)
     prepared, preparation = timed(make_piunet, evoked.info, forward, noise_cov, model=model)
-    rates = []
+    rates, memory = [], None
     for backend in BACKENDS:
         operator = replace(prepared, backend=backend)
         try:
@@ -297,9 +297,9 @@ def measure(case: tuple, model: str) -> list:
         except ImportError:
             rates.append("–")
             continue
-        _, spent = timed(apply_piunet, evoked, operator)
+        _, spent = timed(apply_piunet, evoked, operator, repeat=3)
         rates.append(f"{len(evoked.times) / spent:.1f}")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     inverse = mne.minimum_norm.make_inverse_operator(
         evoked.info, forward, noise_cov, loose=1.0, depth=None
     )
@@ -307,7 +307,7 @@ def measure(case: tuple, model: str) -> list:
     _, ours = timed(eloreta, prepared.problem.gain.astype(np.float32), repeat=3)
     _, theirs = timed(prepare, inverse, 1, 1 / 9, "eLORETA", repeat=3)
     ratio = f"{theirs:.2f} / {ours:.2f} = {theirs / ours:.1f}"
-    return [forward["nsource"], f"{preparation:.1f}", *rates, f"{memory:.1f}", ratio]
+    return [forward["nsource"], f"{preparation:.1f}", *rates, f"{memory:.2f}", ratio]
 
 
 def run_speed(args) -> None:
@@ -346,7 +346,7 @@ def main() -> None:
     for one in (accuracy, start):
         one.add_argument("--heads", type=Path, default=folder, help="folder of the heads")
     columns = commands.add_parser("columns", help="localization error of single sources")
-    columns.add_argument("--columns", type=int, default=50, help="sources of each case")
+    columns.add_argument("--columns", type=int, default=100, help="sources of each case")
     speed = commands.add_parser("speed", help="seconds and memory")
     commands = {accuracy: run_accuracy, start: run_start, columns: run_columns, speed: run_speed}
     for command, run in commands.items():

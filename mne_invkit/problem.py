@@ -178,10 +178,10 @@ def prepare_problem(
     noise_cov = _noise_covariance(noise_cov, info, nave)
     checks.check_rank(noise_cov, info, rank)
 
-    forward, depth_prior, orient_prior = orient_forward(
-        mne.pick_channels_forward(forward, ch_names, ordered=True, verbose="error"),
-        info, noise_cov, loose, depth, rank,
-    )  # fmt: skip
+    picked = mne.pick_channels_forward(forward, ch_names, ordered=True, verbose="error")
+    if ch_names == forward["sol"]["row_names"]:
+        picked["_orig_sol"] = forward["_orig_sol"]  # nothing writes to it: spare the copy
+    forward, depth_prior, orient_prior = orient_forward(picked, info, noise_cov, loose, depth, rank)
     whitener, _ = mne.cov.compute_whitener(noise_cov, info, rank=rank, pca=True, verbose="error")
     gain = whitener @ forward["sol"]["data"]
     source_std = np.sqrt(depth_prior * orient_prior)

@@ -117,8 +117,6 @@ def test_auditory_cortex_of_real_recordings(kind, ear, auditory):
         mine = np.flatnonzero(side * places[:, 0] > 0)
         peak = mine[strength[mine].argmax()]
         distance = np.linalg.norm(places[peak] - cortex)
-        print(
-            f"{ear} ear, {kind}: {1e3 * distance:.0f} mm from the auditory cortex at x = {cortex[0]}"
-        )
+        print(f"{ear} ear, {kind}: {1e3 * distance:.0f} mm from {cortex}")
         assert kind == "eeg" or distance < 0.02
         assert strength[peak] > 0.2 * strength.max()
