@@ -66,7 +66,7 @@ class Attention(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         qkv = self.qkv(tokens).reshape(batch, -1, 3, self.n_heads, channels // self.n_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        near = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)  # few voxels
+        near = (query / math.sqrt(query.shape[-1]) @ key.mT).softmax(dim=-1)  # few voxels
         mixed = self.out((near @ value).transpose(1, 2).reshape(batch, -1, channels))
         return x + mixed.transpose(1, 2).reshape(x.shape)
 
