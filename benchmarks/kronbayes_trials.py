@@ -2,8 +2,8 @@
 
 Three cortical sources, 64 electrodes, 50 trials whose noise is as correlated in time as ongoing
 activity (0.95 at 100 Hz for the sources, 0.9 for the noise), a head that conducts otherwise than
-the solvers believe. Printed is the mean localization error (mm) of the average of the first 5 trials
-and of all.
+the solvers believe. Printed is the mean localization error (mm) of the average of the first 5
+trials and of all.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def solutions(evoked, forward, noise_cov):
         yield name, apply_kron_bayes(evoked, forward, noise_cov, pick_ori="vector", **options)
     averaged = noise_cov.copy()  # gamma_map does not know of nave
     averaged["data"] = averaged["data"] / evoked.nave
-    yield "gamma_map", mne.inverse_sparse.gamma_map(
-        evoked, forward, averaged, alpha=1.0, pick_ori="vector"
+    yield (
+        "gamma_map",
+        mne.inverse_sparse.gamma_map(evoked, forward, averaged, alpha=1.0, pick_ori="vector"),
     )
 
 
