@@ -1,12 +1,13 @@
 """Simulated comparison of apply_kron_bayes with MNE's solvers.
 
-Three cortical sources with autoregressive time courses (0.95 at 100 Hz), 64 electrodes, white
-sensor noise; the data come from a head whose skull conducts twice as well as the inverse's.
-Every solver gets the same average, covariance and forward solution.
+Three cortical sources with autoregressive time courses, 64 electrodes, sensor noise that is white
+or has the temporal correlation of the sources; the data come from a head whose skull conducts twice
+as well as the inverse's. Every solver gets the same average, covariance and forward solution.
 
 Run ``python benchmarks/kronbayes.py`` for the whole grid: results are appended to a CSV file,
-so that it can be interrupted and resumed (solvers that have a row are not run again), and printed
-as a table. ``--smoke`` runs one cell.
+so that it can be interrupted and resumed (solvers that have a row are not run again), and
+summarized. ``--table`` writes all cells of what is there into a Markdown file, ``--smoke`` runs one
+cell.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import random
 import time
 import warnings
 from functools import partial
@@ -31,10 +33,19 @@ from mne_invkit.simulate import simulate_evoked
 from mne_kronbayes import apply_kron_bayes
 
 SFREQ = 100.0
-SNRS, TRIALS, N_TIMES = (0, 5, 10, 20), (1, 5, 20), (20, 100)
+CORRELATIONS = (0.0, 0.0), (0.5, 0.0), (0.95, 0.0), (0.5, 0.5), (0.95, 0.95)  # sources, noise
+SNRS, TRIALS, N_TIMES = (0, 5, 10, 20), (1, 5, 20, 50), (20, 100, 500)
+CELL = "ar", "noise_ar", "snr", "n_trials", "n_times"
 DATA_CONDUCTIVITY = (0.3, 0.012, 0.3)
 SHOWN = {"normalized_emd": "EMD", "localization_error": "LE", "time_course_error": "TCE"}
 RESULTS = Path(__file__).with_name("kronbayes.csv")
+HEAD = """# All cells of the simulated comparison
+
+Written by `python benchmarks/kronbayes.py --table`: medians of the normalized earth mover's
+distance (EMD), the localization error (LE, mm) and the error of the time courses (TCE). AR and
+noise AR are the correlations of neighbouring samples of the sources and of the noise. A star marks
+the cells in which one of MNE's solvers or plain Champagne has the smaller EMD or TCE.
+"""
 
 
 # %% Solvers: simulation and forward solution in, vector estimate out
@@ -63,21 +74,6 @@ def eloreta(sim, forward):
     return mne.minimum_norm.apply_inverse(sim.evoked, inverse, 1 / 9, "eLORETA", "vector")
 
 
-def lcmv(sim, forward):
-    n_samples = len(sim.epochs) * len(sim.evoked.times)
-    if n_samples < 3 * len(sim.evoked.ch_names):
-        raise NotApplicable("too few samples for a data covariance")
-    data_cov = mne.compute_covariance(sim.epochs)
-    filters = mne.beamformer.make_lcmv(
-        sim.evoked.info, forward, data_cov, noise_cov=sim.noise_cov, pick_ori="vector"
-    )
-    return mne.beamformer.apply_lcmv(sim.evoked, filters)
-
-
-class NotApplicable(Exception):
-    """A solver cannot be used on such data."""
-
-
 def _averaged(sim):
     """Noise covariance of the average: MNE's sparse solvers do not know of nave."""
     noise_cov = sim.noise_cov.copy()
@@ -85,39 +81,37 @@ def _averaged(sim):
     return noise_cov
 
 
-SOLVERS = {
-    "kronbayes identity": partial(kronbayes, temporal="identity"),
-    "kronbayes toeplitz": partial(kronbayes, temporal="toeplitz"),
-    "kronbayes full": partial(kronbayes, temporal="full"),
+OURS = {
+    "kronbayes": kronbayes,
+    "kronbayes full noise": partial(kronbayes, noise="full"),
     "kronbayes selected": partial(kronbayes, select=True),
     "kronbayes selected, full noise": partial(kronbayes, select=True, noise="full"),
-    "kronbayes selected, full noise, identity": partial(
-        kronbayes, select=True, noise="full", temporal="identity"
-    ),
-    "kronbayes selected, white noise": partial(
-        kronbayes, select=True, noise="scalar", noise_temporal="white"
-    ),
+    "kronbayes selected, known noise": partial(kronbayes, select=True, noise="fixed"),
+}
+RIVALS = {
+    "Champagne": partial(kronbayes, temporal="identity", noise="fixed"),
     "gamma_map": gamma_map,
     "mixed_norm": mixed_norm,
     "eLORETA": eloreta,
-    "LCMV": lcmv,
 }
+SOLVERS = OURS | RIVALS
 
 
 # %% The grid
 
 
-def run_cell(cell, names, info, data_forward, forward) -> list[dict]:
+def run_case(case, names, info, data_forward, forward) -> list[dict]:
     """Simulate one data set and score solvers on it."""
-    snr, n_trials, n_times, _ = cell
+    keys = dict(zip((*CELL, "seed"), case, strict=True))
     sim = simulate_evoked(
-        data_forward, info, sources=3, orientation="normal", snr_db=snr, n_trials=n_trials,
-        tmax=(n_times - 1) / SFREQ, time_course=partial(time_courses, kind="ar", ar=0.95),
-        rng=np.random.default_rng(cell), verbose="error",
+        data_forward, info, sources=3, orientation="normal", snr_db=keys["snr"],
+        n_trials=keys["n_trials"], tmax=(keys["n_times"] - 1) / SFREQ,
+        time_course=partial(time_courses, kind="ar", ar=keys["ar"]), noise_ar=keys["noise_ar"],
+        rng=np.random.default_rng([round(100 * value) for value in case]), verbose="error",
     )  # fmt: skip
     rows = []
     for name in names:
-        row = dict(zip(("snr", "n_trials", "n_times", "seed"), cell, strict=True), solver=name)
+        row = keys | dict(solver=name)
         start = time.perf_counter()
         try:
             with mne.use_log_level("error"), warnings.catch_warnings():
@@ -125,112 +119,137 @@ def run_cell(cell, names, info, data_forward, forward) -> list[dict]:
                 stc = SOLVERS[name](sim, forward)
                 seconds = time.perf_counter() - start
                 scores = score(sim.stc, stc, forward["src"])
-        except NotApplicable:
-            continue
         except Exception as error:  # no active source, most often
-            row["error"] = str(error)[:80]
-            rows.append(row)
+            rows.append(row | dict(error=str(error)[:80]))
             continue
+        scores = {key: f"{value:.5g}" for key, value in scores.items()}
         rows.append(row | {"seconds": round(seconds, 3), "error": ""} | scores)
     return rows
 
 
 FIELDS = [
-    "snr", "n_trials", "n_times", "seed", "solver", "seconds", "error", "localization_error",
-    "spatial_dispersion", "normalized_emd", "auc", "time_course_error", "amplitude_error",
+    *CELL, "seed", "solver", "seconds", "error", "localization_error", "spatial_dispersion",
+    "normalized_emd", "auc", "time_course_error", "amplitude_error",
 ]  # fmt: skip
 
 
-def read_rows(path: Path) -> list[dict]:
-    if not path.exists():
+def read_rows() -> list[dict]:
+    if not RESULTS.exists():
         return []
-    with path.open(newline="") as file:
+    with RESULTS.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown table of medians: a row for each cell, a column for each solver."""
-    names = [name for name in SOLVERS if any(r["solver"] == name for r in rows)]
+# %% Tables
+
+
+def medians(rows: list[dict]) -> dict[tuple, dict[str, np.ndarray]]:
+    """Median EMD, LE and TCE of each solver in each cell; infinite where it finds nothing."""
+    values = {}
+    for row in rows:
+        cell = tuple(float(row[key]) for key in CELL)
+        found = [float("inf" if row["error"] else row[key]) for key in SHOWN]
+        values.setdefault(cell, {}).setdefault(row["solver"], []).append(found)
+    names = [name for name in SOLVERS if any(name in found for found in values.values())]
+    return {
+        cell: {name: np.median(found[name], axis=0) for name in names}
+        for cell, found in sorted(values.items())
+        if len(found) == len(names)
+    }
+
+
+def loses(found: dict[str, np.ndarray], ours: str, rivals) -> bool:
+    """Whether any rival has the smaller EMD or TCE."""
+    emd, _, course = found[ours]
+    return any(found[name][0] < emd or found[name][2] < course for name in rivals)
+
+
+def summary(cells: dict) -> str:
+    """Markdown table of each solver's medians over cells, and of where ours are ahead."""
+    names = list(next(iter(cells.values())))
+    rivals = [name for name in names if name in RIVALS]
+    groups = [[rival] for rival in rivals] + [rivals]
     lines = [
-        "| SNR (dB) | trials | T | " + " | ".join(names) + " |",
-        "|" + "---:|" * (3 + len(names)),
+        f"| solver | {' | '.join(SHOWN.values())} | " + " | ".join(rivals) + " | all |",
+        "|:--|" + "---:|" * (len(SHOWN) + len(groups)),
     ]
-    cells = sorted({(int(r["snr"]), int(r["n_trials"]), int(r["n_times"])) for r in rows})
-    for cell in cells:
-        parts = {}
-        for name in names:
-            mine = [
-                r for r in rows
-                if (int(r["snr"]), int(r["n_trials"]), int(r["n_times"])) == cell
-                and r["solver"] == name
-            ]  # fmt: skip
-            failed = sum(bool(r["error"]) for r in mine)
-            values = [[float(r[k]) for r in mine if not r["error"]] for k in SHOWN]
-            if values[0]:
-                emd, place, course = (float(np.median(v)) for v in values)
-                text = f"{emd:.2f} / {1e3 * place:.0f} / {course:.2f}"
-                parts[name] = text + (f" ({failed} failed)" if failed else "")
-            else:
-                parts[name] = "failed" if failed else "–"
-        lines.append("| " + " | ".join([*map(str, cell), *parts.values()]) + " |")
+    for name in names:
+        emd, place, course = np.median([found[name] for found in cells.values()], axis=0)
+        line = f"| {name} | {emd:.3f} | {1e3 * place:.0f} mm | {course:.3f} |"
+        if name in OURS:
+            for group in groups:
+                ahead = [not loses(found, name, group) for found in cells.values()]
+                line += f" {100 * np.mean(ahead):.0f} % |"
+        lines.append(line)
     return "\n".join(lines)
 
 
-def summary(rows: list[dict]) -> str:
-    """Markdown table of each solver's medians over all cells, and its seconds."""
+def table(cells: dict) -> str:
+    """Markdown table of all cells; a star marks where a rival is ahead by EMD or TCE."""
+    names = list(next(iter(cells.values())))
+    rivals = [name for name in names if name in RIVALS]
     lines = [
-        "| solver | " + " | ".join(SHOWN.values()) + " | seconds |",
-        "|:--|---:|---:|---:|---:|",
+        "| AR | noise AR | SNR (dB) | trials | T | " + " | ".join(names) + " |",
+        "|" + "---:|" * (len(CELL) + len(names)),
     ]
-    for name in SOLVERS:
-        mine = [r for r in rows if r["solver"] == name and not r["error"]]
-        if mine:
-            medians = [np.median([float(r[k]) for r in mine]) for k in (*SHOWN, "seconds")]
-            emd, place, course, seconds = medians
-            lines.append(
-                f"| {name} | {emd:.2f} | {1e3 * place:.0f} mm | {course:.2f} | {seconds:.1f} |"
-            )
+    for cell, found in cells.items():
+        parts = [f"{value:g}" for value in cell]
+        for name in names:
+            emd, place, course = found[name]
+            star = "\\*" if name in OURS and loses(found, name, rivals) else ""
+            parts.append(f"{emd:.2f} / {1e3 * place:.0f} / {course:.3f}{star}")
+        lines.append("| " + " | ".join(parts) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="one cell, nothing is written")
-    parser.add_argument("--seeds", type=int, default=5, help="repetitions of each cell")
+    parser.add_argument("--table", action="store_true", help="write the table, run nothing")
+    parser.add_argument("--seeds", type=int, default=1, help="repetitions of each cell")
+    parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args()
+    if args.table:
+        cells = medians(read_rows())
+        RESULTS.with_suffix(".md").write_text(f"{HEAD}\n{table(cells)}\n")
+        print(f"{len(cells)} cells", summary(cells), sep="\n\n")
+        return
     montage = mne.channels.make_standard_montage("biosemi64")
     info = mne.create_info(montage.ch_names, SFREQ, "eeg").set_montage(montage)
     with mne.use_log_level("error"):
         forward = template_forward(info, spacing="ico3")
         data_forward = template_forward(info, spacing="ico3", conductivity=DATA_CONDUCTIVITY)
-    run = partial(run_cell, info=info, data_forward=data_forward, forward=forward)
+    run = partial(run_case, info=info, data_forward=data_forward, forward=forward)
     if args.smoke:
-        rows = run_cell((20, 5, 20, 0), list(SOLVERS), info, data_forward, forward)
+        rows = run((0.95, 0.0, 20, 5, 20, 0), list(SOLVERS))
         failed = [f"{r['solver']}: {r['error']}" for r in rows if r["error"]]
         if failed:
             raise SystemExit("; ".join(failed))
-        print(table(rows))
+        print(table(medians(rows)))
         return
-    rows = read_rows(RESULTS)
-    keys = ("snr", "n_trials", "n_times", "seed")
-    done = {(tuple(int(r[k]) for k in keys), r["solver"]) for r in rows}
-    cells = [
-        (s, g, t, k) for k, s, g, t in itertools.product(range(args.seeds), SNRS, TRIALS, N_TIMES)
+    rows = read_rows()
+    done = {(tuple(float(r[k]) for k in (*CELL, "seed")), r["solver"]) for r in rows}
+    cases = [
+        (*pair, snr, n_trials, n_times, seed)
+        for seed, pair, snr, n_trials, n_times in itertools.product(
+            range(args.seeds), CORRELATIONS, SNRS, TRIALS, N_TIMES
+        )
     ]
-    missing = {cell: [name for name in SOLVERS if (cell, name) not in done] for cell in cells}
-    todo = [delayed(run)(cell, names) for cell, names in missing.items() if names]
+    random.Random(0).shuffle(cases)  # what is there after an interruption is a fair sample
+    cases.sort(key=lambda case: case[4] == max(N_TIMES))  # the slow ones last
+    missing = {case: [name for name in args.solvers if (case, name) not in done] for case in cases}
+    todo = [delayed(run)(case, names) for case, names in missing.items() if names]
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
         if new:
             writer.writeheader()
         parallel = Parallel(n_jobs=args.jobs, return_as="generator_unordered")
-        for result in tqdm(parallel(todo), total=len(todo), unit="cell"):
+        for result in tqdm(parallel(todo), total=len(todo), unit="case"):
             writer.writerows(result)
             file.flush()
-    rows = [row for row in read_rows(RESULTS) if int(row["seed"]) < args.seeds]
-    print(summary(rows), table(rows), sep="\n\n")
+    print(summary(medians(read_rows())))
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def fit_kron_bayes(
         time that grows with the cube of the number of times.
     select : bool
         Switch off, the least missed first, all sources that do not raise the evidence by their
-        price (extended Bayesian information criterion). Sources of simulations are found more
-        purely so; without it, faint sources surround the strong ones.
+        price (extended Bayesian information criterion). Simulated sources are found more purely
+        so, but weak ones of few averages may be lost.
     %(loose)s
     depth : float | dict | None
         Depth weighting, see :func:`mne_invkit.problem.prepare_problem`.

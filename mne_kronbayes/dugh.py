@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,18 +10,18 @@ from functools import partial
 import numpy as np
 from scipy.linalg import cholesky, toeplitz
 
-from mne_kronbayes.elimination import eliminate
 from mne_kronbayes.kronecker import Kronecker
 from mne_kronbayes.noise import NOISE, NoiseModel
 from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
+from mne_kronbayes.selection import admit, eliminate
 from mne_kronbayes.separable import Separable
-from mne_kronbayes.state import State
+from mne_kronbayes.state import State, location_slopes
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
-_PRUNE = 1e-10  # of the largest source's sensor power: invisible in the cost
+_SAFE = 0.5  # exponent of majorization-minimization, which cannot raise the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
+_WARM_UP = 2  # sweeps before sources are switched off: the first judgements are coarse
 _PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
-_COARSE = 100  # times the tolerance, until no source is left to switch off
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
 
@@ -53,8 +54,8 @@ class DughResult:
         Of the whitened data, given all that was learned; not a number where `components`
         leave some of the data out.
     cost : ndarray, shape (n_iter,)
-        Cost before each sweep and after the last, relative to the price of all locations; it
-        never rises.
+        Cost before each sweep and after the last, with `select` relative to the price of all
+        locations; it never rises.
     converged : bool
         Whether the relative decrease fell below the tolerance.
     """
@@ -116,12 +117,12 @@ def dugh(
     temporal covariance B (Hashemi et al. 2021, equations 1 to 5). The cost is
 
     .. math:: T \log|\Sigma| + M \log|B| + \frac1G \sum_g
-              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top) + \frac cG N_a,\quad
+              \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top),\quad
               \Sigma = L \Gamma L^\top + \Lambda ,
 
-    or the same for noise with a temporal covariance of its own. Each of the :math:`N_a` active of N
-    locations has the price :math:`c = 2 \log N + \log(T G)` of the extended Bayesian information
-    criterion (Chen & Chen 2008).
+    or the same for noise with a temporal covariance of its own. With `select`, each of the
+    :math:`N_a` active of N locations adds the price :math:`c/G`, :math:`c = 2 \log N + \log(T G)`,
+    of the extended Bayesian information criterion (Chen & Chen 2008).
 
     Parameters
     ----------
@@ -141,7 +142,8 @@ def dugh(
         Temporal covariance Upsilon of the noise: that of the sources, white, or as given (its first
         column is enough where it is Toeplitz); only its shape counts.
     select : bool
-        Switch off sources that do not gain their price c in evidence; else the price is zero.
+        Switch off sources that do not gain their price c in evidence. Without it, only sources
+        without which the cost is lower go.
     max_iter : int
         At most so many sweeps.
     tol : float
@@ -159,11 +161,15 @@ def dugh(
 
     Notes
     -----
-    A sweep costs :math:`O(M^2 (N + G T))` for M sensors and N active sources, and what the
-    temporal family takes. It first tries the step of twice the length in log variance (the
-    fixed-point update of MacKay 1992), which is kept only where the cost falls, else the
-    majorization-minimization step, for which it must. Where the sweeps converge, sources are
-    switched off backward, and sweeps go on until none is.
+    A sweep costs :math:`O(M^2 (N_a + G T))` for M sensors, and what the temporal family takes. It
+    first tries a long step: that of the fixed-point update of MacKay (1992) or longer, and from the
+    third sweep on it also switches off each source whose variance would best be zero while the
+    others stay (Tipping & Faul 2003). It is kept only where the cost falls; else the
+    majorization-minimization step is taken, for which it must.
+
+    Where the sweeps settle, sources that are off enter if they lower the cost by more than their
+    price, for which all N locations are looked at, :math:`O(M^2 N)`; with `select`, those that do
+    not save it leave. Sweeps go on until neither happens.
 
     References
     ----------
@@ -172,6 +178,9 @@ def dugh(
 
     Hashemi, A. et al. (2021). Efficient hierarchical Bayesian inference for spatio-temporal
     regression models in neuroimaging. NeurIPS 34, arXiv:2111.01692.
+
+    Tipping, M. E. & Faul, A. C. (2003). Fast marginal likelihood maximisation for sparse Bayesian
+    models. Proceedings of AISTATS.
 
     Examples
     --------
@@ -206,15 +215,15 @@ def dugh(
         noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
         time=family(rows.shape[2]),
     )
-    price = (np.log(n_trials * n_times) + 2 * np.log(n_locations)) / n_trials if select else 0.0
+    price = (np.log(n_trials * n_times) + 2 * np.log(n_locations)) / n_trials
     evaluate = partial(Kronecker, data=rows)
     if not isinstance(noise_temporal, str) or noise_temporal != "shared":
         noise_time = _noise_time(noise_temporal, n_times, components)
         evaluate = partial(Separable, data=rows, noise_time=noise_time)
     costs, converged = [], False
     try:
-        for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price):
-            n_off = n_locations - len(likelihood.state.active)
+        for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price, select):
+            n_off = n_locations - len(likelihood.state.active) if select else 0
             costs.append(likelihood.cost - price * n_off)
             if on_sweep is not None:
                 on_sweep(len(costs) - 1, costs[-1])
@@ -245,34 +254,33 @@ def dugh(
     )
 
 
-def _sweeps(state: State, evaluate: Callable, threshold: float, price: float) -> Iterator:
+def _sweeps(
+    state: State, evaluate: Callable, threshold: float, price: float, select: bool
+) -> Iterator:
     """Yield the likelihood before each sweep and after the last, where the cost settles.
 
-    With a price, sources are switched off wherever it settles, coarsely at first.
+    Wherever it settles, sources may enter that would save their price, and with `select` those
+    leave that do not.
     """
-    coarse = _COARSE if price else 1
-    recent, step, stride = [], None, _STRIDE
-    while True:
-        likelihood = evaluate(state)
-        if step is not None and stride > 0.5 and likelihood.cost > recent[-1]:
-            stride = 0.5  # back to the step that cannot raise the cost
-            state = step(stride)
-            continue
+    gain, likelihood, stride, recent = state.gain, evaluate(state), _STRIDE, []
+    for sweep in itertools.count():
         recent.append(likelihood.cost)
         yield likelihood
-        if len(recent) > _PATIENCE:
-            gained = (recent[-1 - _PATIENCE] - recent[-1]) / _PATIENCE
-            if gained < coarse * threshold:
-                fewer = eliminate(likelihood, price, evaluate) if price else likelihood
-                if fewer is not likelihood:
-                    state, step, recent = fewer.state, None, []
-                    continue
-                if coarse == 1:
-                    return
-                coarse = 1
-        step = _step(likelihood.update_time())
-        stride = min(max(_GROWTH * stride, 1.0), _STRIDE)
-        state = step(stride)
+        if len(recent) > _PATIENCE and recent[-1 - _PATIENCE] - recent[-1] < _PATIENCE * threshold:
+            settled = likelihood
+            if select:
+                likelihood = eliminate(likelihood, price, evaluate)
+            likelihood = admit(likelihood, gain, price, evaluate)
+            if likelihood is settled:
+                return
+            recent = []
+            continue
+        moved = likelihood.update_time()
+        step = _step(moved)
+        likelihood = evaluate(step(stride, sweep >= _WARM_UP))
+        stride = min(_GROWTH * stride, _STRIDE)
+        if likelihood.cost > moved.cost:
+            likelihood, stride = evaluate(step(_SAFE, False)), 1.0
 
 
 def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
@@ -319,21 +327,23 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _step(likelihood) -> Callable[[float], State]:
+def _step(likelihood) -> Callable[[float, bool], State]:
     """Return the update of source and noise variances as a function of its length.
 
-    The exponent 1/2 is majorization-minimization, 1 the fixed-point update.
+    The exponent 1/2 is majorization-minimization, 1 the fixed-point update. It may also switch
+    off each location whose variance would best be zero while the others stay (Tipping & Faul
+    2003; exact for one orientation).
     """
     state = likelihood.state
-    (source_log, source_fit), (noise_log, noise_fit) = likelihood.slopes()
-    denominator, numerator = (
-        np.einsum("rn,rn->n", part, part).reshape(-1, state.n_orient).sum(axis=1)
-        for part in (source_log @ state.gain, source_fit @ state.gain)
-    )
-    ratio = numerator / denominator
+    source, (noise_log, noise_fit) = likelihood.slopes
+    log_slope, fit_slope = location_slopes(source, state.gain, state.n_orient)
+    ratio = fit_slope / log_slope
+    needed = ratio >= 1 - state.gamma * log_slope
+    needed[ratio.argmax()] = True
 
-    def take(exponent: float) -> State:
+    def take(exponent: float, prune: bool) -> State:
         noise = state.noise.step(noise_log, noise_fit, exponent)
-        return replace(state, gamma=state.gamma * ratio**exponent, noise=noise).pruned(_PRUNE)
+        moved = replace(state, gamma=state.gamma * ratio**exponent, noise=noise)
+        return moved.keep(needed) if prune else moved
 
     return take

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.linalg import second_moment_root
 from mne_kronbayes.posterior import KroneckerPosterior
-from mne_kronbayes.state import State, removal_cost
+from mne_kronbayes.state import State, shift_cost
 
 
 class Kronecker:
@@ -66,6 +67,7 @@ class Kronecker:
         root = np.sqrt(factor)
         return Kronecker(state, self._data, (root * self._chol, self._rows / root))
 
+    @cached_property
     def slopes(self):
         """Rows whose squares are the slopes of log-determinant and quadratic term.
 
@@ -82,16 +84,28 @@ class Kronecker:
         both = inverse, second_moment_root(moment / (n_times * n_trials)) @ inverse
         return both, both
 
-    def removal_costs(self) -> np.ndarray:
-        """Rise of the cost if one active location alone were switched off, shape (n_active,)."""
-        state, n_times = self.state, self._data.shape[2]
-        (inverse, moment), _ = self.slopes()
-        shape = (-1, len(state.active), state.n_orient)
+    def shift_costs(self, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """Rise of the cost if the variance of one location alone changed, O(n M^2).
+
+        Parameters
+        ----------
+        gain : ndarray, shape (n_sensors, n * n_orient)
+            Gain of the locations.
+        shift : ndarray, shape (n,)
+            What is added to their variances.
+
+        Returns
+        -------
+        cost : ndarray, shape (n,)
+            The rise.
+        """
+        (inverse, moment), _ = self.slopes
+        shape = (-1, len(shift), self.state.n_orient)
         s, q = (
             np.einsum("rni,rnj->nij", part, part)
-            for part in ((rows @ state.gain).reshape(shape) for rows in (inverse, moment))
+            for part in ((rows @ gain).reshape(shape) for rows in (inverse, moment))
         )
-        return n_times * removal_cost(state.gamma, s, q)
+        return self._data.shape[2] * shift_cost(shift, s, q)
 
     def posterior(self, components: np.ndarray | None) -> KroneckerPosterior:
         """Posterior of the active sources; `components` are the temporal ones of the data."""

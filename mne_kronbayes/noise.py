@@ -19,6 +19,8 @@ from scipy.linalg import cho_solve, cholesky
 
 from mne_kronbayes.linalg import solve_riccati
 
+_BASELINE = 4  # times the samples that a full covariance is given as known; 1 may explain all
+
 
 class NoiseModel(Protocol):
     """What the loop asks of a noise model.
@@ -130,15 +132,15 @@ class FullNoise:
     """Any covariance, shrunk toward the shape of the given one.
 
     Alone, such noise could explain all data. So the cost counts samples of baseline with the
-    given covariance S, whose scale s is learned: as many as there are of data, and as many as
-    sensors, with fewer of which a covariance would be singular. For each sample of data, their
-    share w of samples adds w (log|Lambda| + s tr(Lambda^-1 S) - M log s).
+    given covariance S, whose scale s is learned: four times as many as there are of data and of
+    sensors together. For each sample of data, their share w of samples adds
+    w (log|Lambda| + s tr(Lambda^-1 S) - M log s).
     """
 
     def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int):
         self._given = basis @ basis.T
         self._floor = self._least = floor
-        self._weight = 1 + len(basis) / n_samples
+        self._weight = _BASELINE * (1 + len(basis) / n_samples)
         self._set(level * self._given)
 
     def _set(self, covariance: np.ndarray) -> None:

@@ -12,13 +12,14 @@ matrix of size M T is ever formed.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.linalg import second_moment_root
 from mne_kronbayes.posterior import SeparablePosterior
-from mne_kronbayes.state import State, removal_cost
+from mne_kronbayes.state import State, shift_cost
 
 
 class Separable:
@@ -76,6 +77,7 @@ class Separable:
             replace(state, gamma=factor * state.gamma, time=time), self._data, self._noise_time
         )
 
+    @cached_property
     def slopes(self):
         """Rows whose squares are the slopes of log-determinant and quadratic term.
 
@@ -92,21 +94,34 @@ class Separable:
             pairs.append((slope, second_moment_root(rows @ rows.T) @ self._space))
         return tuple(pairs)
 
-    def _fields(self) -> np.ndarray:
-        """Gain of the active sources in the coordinates, shape (n_active, M, n_orient)."""
-        blocks = (self._space @ self.state.gain).reshape(len(self._space), -1, self.state.n_orient)
+    def _fields(self, gain: np.ndarray) -> np.ndarray:
+        """Gain of locations in the coordinates, shape (n, M, n_orient)."""
+        blocks = (self._space @ gain).reshape(len(self._space), -1, self.state.n_orient)
         return blocks.transpose(1, 0, 2)
 
-    def removal_costs(self) -> np.ndarray:
-        """Rise of the cost if one active location alone were switched off, O(n_active M T)."""
-        fields, gamma = self._fields(), self.state.gamma
+    def shift_costs(self, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """Rise of the cost if the variance of one location alone changed, O(n M T).
+
+        Parameters
+        ----------
+        gain : ndarray, shape (n_sensors, n * n_orient)
+            Gain of the locations.
+        shift : ndarray, shape (n,)
+            What is added to their variances.
+
+        Returns
+        -------
+        cost : ndarray, shape (n,)
+            The rise.
+        """
+        fields = self._fields(gain)
         turned = fields.transpose(0, 2, 1)
-        costs = np.zeros(len(gamma))
+        costs = np.zeros(len(shift))
         for k, b in enumerate(self._b):
             s = b * turned @ (self._weights[:, k, None] * fields)
             seen = turned @ self._solved[:, :, k]
             q = b / self._data.shape[1] * seen @ seen.transpose(0, 2, 1)
-            costs += removal_cost(gamma, s, q)
+            costs += shift_cost(shift, s, q)
         return costs
 
     def posterior(self, components: np.ndarray | None) -> SeparablePosterior:
@@ -115,7 +130,7 @@ class Separable:
         time, back = self._time, self._back
         if components is not None:
             time, back = components @ time, back @ components.T
-        fields = self._fields()
+        fields = self._fields(state.gain)
         gamma = np.repeat(state.gamma, state.n_orient)
         kernel = gamma[:, None] * fields.transpose(0, 2, 1).reshape(len(gamma), -1)
         return SeparablePosterior(

@@ -50,21 +50,37 @@ class State:
         gain = self.gain[:, np.repeat(kept, self.n_orient)]
         return replace(self, gain=gain, active=self.active[kept], gamma=self.gamma[kept])
 
-    def pruned(self, threshold: float) -> State:
-        """Return the state without sources below this share of the largest power at the sensors."""
-        power = np.einsum("mn,mn->n", self.gain, self.gain).reshape(-1, self.n_orient).sum(axis=1)
-        seen = self.gamma * power
-        kept = seen > threshold * seen.max()
-        return self if kept.all() else self.keep(kept)
 
-
-def removal_cost(gamma: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Rise of log-determinant and quadratic term when sources are switched off one by one.
+def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes of log-determinant and quadratic term along the variance of each location.
 
     Parameters
     ----------
-    gamma : ndarray, shape (n,)
-        Their prior variances.
+    rows : tuple of ndarray, shape (n, n_sensors)
+        Rows R for each of the two: its slope along a column of the gain is the squared norm of
+        ``R @ column``.
+    gain : ndarray, shape (n_sensors, n_locations * n_orient)
+        Gain of the locations.
+    n_orient : int
+        Components of a location.
+
+    Returns
+    -------
+    log_slope, fit_slope : ndarray, shape (n_locations,)
+        How fast the one rises and the other falls.
+    """
+    seen = (part @ gain for part in rows)
+    squares = (np.einsum("rn,rn->n", part, part) for part in seen)
+    return tuple(square.reshape(-1, n_orient).sum(axis=1) for square in squares)
+
+
+def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Rise of log-determinant and quadratic term when variances change one by one.
+
+    Parameters
+    ----------
+    shift : ndarray, shape (n,)
+        What is added to the variance of each location; minus the variance switches it off.
     s, q : ndarray, shape (n, n_orient, n_orient)
         L^T Sigma^-1 L and L^T Sigma^-1 M Sigma^-1 L for the gain L of each, M the second moment
         of the data.
@@ -72,9 +88,9 @@ def removal_cost(gamma: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
     Returns
     -------
     cost : ndarray, shape (n,)
-        The rise, log|I - gamma s| + gamma tr((I - gamma s)^-1 q).
+        The rise, log|I + shift s| - shift tr((I + shift s)^-1 q).
     """
     values, vectors = np.linalg.eigh(s)
-    left = np.maximum(1 - gamma[:, None] * values, np.finfo(float).eps)
+    grown = np.maximum(1 + shift[:, None] * values, np.finfo(float).eps)
     turned = np.einsum("nia,nij,nja->na", vectors, q, vectors)
-    return np.sum(np.log(left) + gamma[:, None] * turned / left, axis=1)
+    return np.sum(np.log(grown) - shift[:, None] * turned / grown, axis=1)

@@ -60,6 +60,13 @@ def test_the_cost_never_rises(temporal, noise, case):
         assert np.isfinite(learned).all()
 
 
+def alone(monkeypatch):
+    """Majorization-minimization alone: no longer steps, and no source is switched off or on."""
+    monkeypatch.setattr(module, "_STRIDE", 0.5)
+    monkeypatch.setattr(module, "_WARM_UP", 1000)
+    monkeypatch.setattr(module, "admit", lambda likelihood, *_: likelihood)
+
+
 def dense_sweeps(data, gain, n_orient, temporal, noise, basis, n_sweeps):
     """Majorization-minimization with every covariance a kron product, as the paper states it."""
     n_trials, n_sensors, n_times = data.shape
@@ -98,7 +105,7 @@ def dense_sweeps(data, gain, n_orient, temporal, noise, basis, n_sweeps):
         if noise == "full":  # baseline, whose scale is learned
             level = n_sensors / np.trace(inv(dense_noise) @ given)
             fit = level * np.trace(inv(dense_noise) @ given) - n_sensors * np.log(level)
-            weight = 1 + n_sensors / (n_trials * n_times)
+            weight = 4 * (1 + n_sensors / (n_trials * n_times))
             costs[-1] += weight * n_times * (np.linalg.slogdet(dense_noise)[1] + fit)
         if sweep == n_sweeps:
             break
@@ -149,7 +156,7 @@ def test_factored_updates_equal_dense_kron_products(temporal, noise, n_orient, m
         n_trials=6, n_sensors=4, n_locations=5, n_times=6, n_orient=n_orient, seed=1
     )
     basis = np.linalg.qr(np.random.default_rng(2).standard_normal((6, 4)))[0].T
-    monkeypatch.setattr(module, "_STRIDE", 0.5)  # majorization-minimization alone
+    alone(monkeypatch)
     result = dugh(
         data,
         gain,
@@ -172,8 +179,7 @@ def test_factored_updates_equal_dense_kron_products(temporal, noise, n_orient, m
 
 def test_white_time_and_fixed_noise_are_sparse_bayesian_learning(monkeypatch):
     data, gain, active = simulate(ar=0.0)
-    monkeypatch.setattr(module, "_STRIDE", 0.5)
-    monkeypatch.setattr(module, "_PRUNE", 0.0)
+    alone(monkeypatch)
     result = dugh(data, gain, temporal="identity", noise="fixed", max_iter=15, tol=1e-15)
     gamma = np.full(gain.shape[1], 0.5 * np.mean(data**2) * len(gain) / np.sum(gain**2))
     samples = np.concatenate(list(data), axis=1)
@@ -184,6 +190,43 @@ def test_white_time_and_fixed_noise_are_sparse_bayesian_learning(monkeypatch):
         gamma = np.sqrt(np.mean(mean**2, axis=1) / sensitivity)
     np.testing.assert_allclose(result.source_variance, gamma, rtol=1e-6)
     assert set(np.argsort(-gamma)[:2]) == set(active)
+
+
+def test_no_source_that_is_off_would_save_its_price():
+    """By brute force over all locations and many variances: the certificate at the end."""
+    data, gain, active = simulate(ar=0.0, n_locations=80)
+    result = dugh(data, gain, temporal="identity", noise="fixed")
+    samples = np.concatenate(list(data), axis=1)
+    n_trials, _, n_times = data.shape
+
+    def cost(gamma):
+        sigma = gain * gamma @ gain.T + np.eye(len(gain))
+        fit = np.sum(samples * inv(sigma).dot(samples))
+        return n_times * np.linalg.slogdet(sigma)[1] + fit / n_trials
+
+    gamma = result.source_variance
+    assert cost(gamma) == pytest.approx(result.cost[-1], rel=1e-9)
+    price = (2 * np.log(80) + np.log(n_trials * n_times)) / n_trials
+    assert set(active) <= set(result.active)
+    assert len(result.active) < 20
+    for location in np.flatnonzero(gamma == 0):
+        unit = np.arange(80) == location
+        costs = [cost(gamma + variance * unit) for variance in np.geomspace(1e-4, 10, 30)]
+        assert min(costs) >= result.cost[-1] - price
+
+
+@pytest.mark.parametrize("n_orient", [1, 3])
+def test_switching_off_takes_few_sweeps_and_hardly_costs(n_orient, monkeypatch):
+    data, gain, active = simulate(n_sensors=30, n_locations=300, n_orient=n_orient, ar=0.0)
+    options = dict(temporal="identity", noise="fixed", noise_basis=0.3 * np.eye(30))
+    fast = dugh(data, gain, n_orient, **options)
+    alone(monkeypatch)
+    slow = dugh(data, gain, n_orient, **options, max_iter=2000, tol=1e-6)
+    assert set(active) <= set(fast.active)
+    assert len(fast.active) < 60
+    assert len(slow.active) == 300
+    assert len(fast.cost) < len(slow.cost) / 3
+    assert fast.cost[-1] == pytest.approx(slow.cost[-1], abs=0.02 * data[0].size)
 
 
 @each

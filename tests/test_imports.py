@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 KERNELS = (
-    "dugh", "elimination", "kronecker", "linalg", "noise", "posterior", "separable", "state",
+    "dugh", "kronecker", "linalg", "noise", "posterior", "selection", "separable", "state",
     "temporal",
 )  # fmt: skip
 SIBLINGS = {"mne_kronbayes", "mne_piunet", "subdistill"}

@@ -7,6 +7,7 @@ import mne
 import numpy as np
 import pytest
 
+from mne_invkit.metrics import localization_error
 from mne_invkit.simulate import simulate_evoked
 from mne_kronbayes import apply_kron_bayes, apply_kron_bayes_epochs, apply_kron_bayes_raw
 from mne_kronbayes import fit_kron_bayes as fit
@@ -159,3 +160,22 @@ def test_mistakes_are_named(function, kind, options, error, message, raw, simula
     inst = dict(evoked=simulation.evoked, epochs=simulation.epochs, raw=raw)[kind]
     with pytest.raises(error, match=message):
         function(inst, forwards["surface"], simulation.noise_cov, **options)
+
+
+def test_five_trials_localize_nearly_as_well_as_fifty(eeg_info, forwards):
+    """In noise as correlated in time as ongoing activity, at 0 dB a trial."""
+    forward = forwards["surface"]
+    rr = forward["source_rr"]
+    errors = []
+    for seed in range(8):
+        sim = simulate_evoked(
+            forward, eeg_info, sources=2, snr_db=0, n_trials=50, noise_ar=0.9, tmax=0.49,
+            rng=seed, verbose="error",
+        )  # fmt: skip
+        for evoked in (sim.epochs[:5].average(), sim.evoked):
+            found = apply_kron_bayes(evoked, forward, sim.noise_cov)
+            errors.append(localization_error(sim.stc.data, found.data, rr))
+    few, fifty = np.reshape(errors, (8, 2)).mean(axis=0)
+    print(f"5 trials: {1e3 * few:.1f} mm, 50 trials: {1e3 * fifty:.1f} mm")
+    assert few < fifty + 0.005
+    assert fifty < 0.005

@@ -1,14 +1,16 @@
 """Noise with a temporal covariance of its own, against dense Gaussians and the shared case."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import cholesky, inv, toeplitz
 from scipy.signal import lfilter
 
 from mne_kronbayes.dugh import dugh
-from mne_kronbayes.elimination import eliminate
 from mne_kronbayes.kronecker import Kronecker
 from mne_kronbayes.noise import NOISE
+from mne_kronbayes.selection import admit, eliminate
 from mne_kronbayes.separable import Separable
 from mne_kronbayes.state import State
 from mne_kronbayes.temporal import TEMPORAL
@@ -84,7 +86,7 @@ def test_slopes_are_the_derivatives_of_the_cost(make, state, data):
     y = data.transpose(1, 0, 2).reshape(G, -1)
     solved = y @ inv(dense)
     column = np.random.default_rng(2).standard_normal(M)
-    for (log_rows, fit_rows), time in zip(likelihood.slopes(), times, strict=True):
+    for (log_rows, fit_rows), time in zip(likelihood.slopes, times, strict=True):
         part = np.kron(np.outer(column, column), time)
         log_slope = np.trace(inv(dense) @ part) / T
         fit_slope = np.sum((solved @ part) * solved) / (G * T)
@@ -92,11 +94,15 @@ def test_slopes_are_the_derivatives_of_the_cost(make, state, data):
         assert np.sum((fit_rows @ column) ** 2) == pytest.approx(fit_slope, rel=1e-8)
 
 
-def test_removal_costs_are_what_removal_costs(make, state):
+def test_shift_costs_are_what_shifts_cost(make, state):
+    """Of one variance: of a source switched off, and of one that grows."""
     likelihood, _ = make(state)
-    for k, cost in enumerate(likelihood.removal_costs()):
+    for k, cost in enumerate(likelihood.shift_costs(state.gain, -state.gamma)):
         without, _ = make(state.keep(np.arange(N) != k))
         assert without.cost - likelihood.cost == pytest.approx(cost, rel=1e-7)
+    for k, cost in enumerate(likelihood.shift_costs(state.gain, np.full(N, 0.7))):
+        more, _ = make(replace(state, gamma=state.gamma + 0.7 * (np.arange(N) == k)))
+        assert more.cost - likelihood.cost == pytest.approx(cost, rel=1e-7)
 
 
 def test_posterior_is_that_of_a_dense_gaussian(make, state, data):
@@ -119,7 +125,10 @@ def test_noise_of_the_same_temporal_covariance_is_the_shared_case(state, data):
     np.testing.assert_allclose(
         own.posterior(None).mean(data[:, 0]), shared.posterior(None).mean(data[:, 0]), atol=1e-9
     )
-    np.testing.assert_allclose(own.removal_costs(), shared.removal_costs(), rtol=1e-7)
+    shift = 0.7 * state.gamma
+    np.testing.assert_allclose(
+        own.shift_costs(state.gain, shift), shared.shift_costs(state.gain, shift), rtol=1e-7
+    )
 
 
 def test_a_step_in_time_lowers_the_cost(make, state):
@@ -226,7 +235,7 @@ def test_elimination_leaves_the_true_sources_and_lowers_the_cost():
     assert n_off > 20
     assert fewer.cost - likelihood.cost <= price * n_off
     assert set(active) <= set(fewer.state.active)
-    assert fewer.removal_costs().min() >= price
+    assert fewer.shift_costs(fewer.state.gain, -fewer.state.gamma).min() >= price
     assert eliminate(fewer, price, evaluate) is fewer
 
 
@@ -246,6 +255,28 @@ def test_one_source_stays_whatever_the_price():
     assert len(eliminate(likelihood, 1e9, evaluate).state.active) == 1
 
 
+@pytest.mark.parametrize("n_orient", [1, 3])
+def test_a_source_that_is_missed_is_admitted_and_no_other(n_orient):
+    """With three orientations, of which all but one are faint, as with a loose constraint."""
+    data, gain, active = simulate()
+    gain = np.stack([gain] + [0.1 * np.roll(gain, k, axis=1) for k in range(1, n_orient)], axis=2)
+    gain = gain.reshape(len(gain), -1)
+    rows = np.ascontiguousarray(data.transpose(1, 0, 2))
+
+    def evaluate(state):
+        return Kronecker(state, rows)
+
+    noise = NOISE["fixed"](0.5 * np.eye(16), 1.0, 0.0, 1)
+    everything = State(gain, np.arange(60), np.full(60, 2.0), noise, TEMPORAL["identity"](30))
+    likelihood = evaluate(everything.keep(np.arange(60) == active[0]))
+    more = admit(likelihood, gain, 20.0, evaluate)
+    assert active[1] in more.state.active
+    assert more.cost < likelihood.cost - 20.0 * (len(more.state.active) - 1)
+    assert admit(likelihood, gain, 1e9, evaluate) is likelihood
+    both = evaluate(everything.keep(np.isin(np.arange(60), active)))
+    assert admit(both, gain, 20.0, evaluate) is both
+
+
 @pytest.mark.parametrize("noise_temporal", ["shared", "white"])
 @pytest.mark.parametrize("temporal", sorted(TEMPORAL))
 def test_selection_leaves_few_sources_and_the_cost_never_rises(temporal, noise_temporal):
@@ -256,7 +287,7 @@ def test_selection_leaves_few_sources_and_the_cost_never_rises(temporal, noise_t
     assert result.converged
     assert np.diff(result.cost).max() <= 1e-9 * np.abs(result.cost).max()
     assert set(active) <= set(result.active)
-    assert len(result.active) <= 4 < len(everything.active)
+    assert len(result.active) <= min(4, len(everything.active))
     assert result.cost[-1] < everything.cost[-1]
     strength = np.linalg.norm(result.sources, axis=(0, 2))
     assert set(np.argsort(strength)[-2:]) == set(active)
