@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def chosen_rows(rows: list[dict], subtask: str, seed: int) -> list[dict]:
     """Rows with the chosen weights."""
     best = best_weights(rows, subtask, seed)
     return [r for r in rows if r["weight"] == best.get((r["fraction"], r["method"]))]
+
+
+def complete(rows: list[dict], methods: list[str]) -> list[dict]:
+    """Rows of the images and seeds on which all methods have run."""
+    places = [(r["subtask"], r["fraction"], r["seed"]) for r in rows]
+    counts = Counter(places)
+    return [r for r, place in zip(rows, places, strict=True) if counts[place] == len(methods)]
 
 
 def paired(rows: list[dict], score: str, one: str, other: str) -> np.ndarray:
@@ -115,7 +123,7 @@ def plot(rows: list[dict], methods: list[str]):
 
 def write_report(methods: list[str], subtask: str, seed: int) -> None:
     """Print the tables and draw the picture, with the weights chosen on a subtask and seed."""
-    rows = chosen_rows(read_rows(), subtask, seed)
+    rows = complete(chosen_rows(read_rows(), subtask, seed), methods)
     for fraction in sorted({r["fraction"] for r in rows}):
         print(f"\n{100 * fraction:.0f} % of the images\n")
         print(table(rows, methods, fraction))
