@@ -5,11 +5,12 @@
 ``grid``
     Students of about 18,400 parameters learn subtasks of 3 to 5 classes from 10 % and 50 % of the
     training images, of which a fifth chooses the best epoch. All methods have the same students,
-    batches, epochs (with five times the images, fewer by the square root of five) and optimizer,
-    all subspaces the same rank. Each method's weight of the layers is the one with which it is
-    best on the validation images of one subtask and seed. 10 % comes first, and its first seed
-    before the others. Rank, batches and learning rate were chosen for SubDistill on training
-    images of "animals" that the first seed leaves (README.md).
+    batches, epochs (with five times the images, fewer by the square root of five) and optimizer.
+    Subspaces have four dimensions in all layers. Each method's weight of the layers is the one
+    with which it is best on the validation images of one subtask and seed: 10, 100 or 1000, and 1
+    where 10 was best. 10 % comes first, and its first seed before the others. The four
+    dimensions, batches and learning rate were chosen for SubDistill on training images of
+    "animals" that the first seed leaves.
 ``table``
     Tables and the picture of what the grid has found so far.
 ``speed``
