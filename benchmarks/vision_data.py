@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+)
 
 from subdistill.capture import Capture
 from subdistill.explain import EXPLAINERS, heatmaps
@@ -29,11 +35,12 @@ SUBTASKS = {
     "vehicles": ["airplane", "automobile", "ship", "truck"],
     "air and sea": ["airplane", "bird", "ship"],
 }
+BATCH = 32
 LAYERS = {"layer1": "stages.0", "layer2": "stages.1", "layer3": "stages.2"}
 
 
 class Images(Dataset):
-    """Normalized images with labels, mirrored at random or not."""
+    """Normalized images with labels, one or many at once, mirrored at random or not."""
 
     def __init__(self, pixels: Tensor, targets: Tensor, mirror: bool = False):
         self.pixels, self.targets, self.mirror = pixels, targets, mirror
@@ -43,11 +50,27 @@ class Images(Dataset):
     def __len__(self):
         return len(self.targets)
 
-    def __getitem__(self, number):
-        image = (self.pixels[number] - self._mean) / self._std
-        if self.mirror and torch.rand(()) < 0.5:
-            image = image.flip(2)
-        return image, int(self.targets[number])
+    def __getitem__(self, numbers):
+        images = (self.pixels[numbers] - self._mean) / self._std
+        if self.mirror:
+            mirrored = torch.rand(images.shape[:-3])[..., None, None, None] < 0.5
+            images = torch.where(mirrored, images.flip(-1), images)
+        return images, self.targets[numbers]
+
+    def choose(self, classes: list[int]) -> Images:
+        """Images of a subtask, with its labels."""
+        found = select_classes(self, classes)
+        return Images(self.pixels[found.indices], torch.tensor(found.targets))
+
+    def split(self, fraction: float, seed: int) -> tuple[Images, Images]:
+        """A share of each class, and what is left."""
+        parts = (part.indices for part in split(self, fraction, seed=seed))
+        return tuple(Images(self.pixels[numbers], self.targets[numbers]) for numbers in parts)
+
+    def batches(self, shuffle: bool = False) -> DataLoader:
+        """Batches that are taken as a whole, for speed."""
+        sampler = RandomSampler(self) if shuffle else SequentialSampler(self)
+        return DataLoader(self, None, sampler=BatchSampler(sampler, BATCH, drop_last=False))
 
 
 class Cifar:
@@ -72,7 +95,8 @@ class Cifar:
     @lru_cache
     def teacher() -> nn.Module:
         """ResNet-56."""
-        return load_model("cifar_resnet56", weights=DATA / "cifar10" / "resnet56.safetensors")
+        teacher = load_model("cifar_resnet56", weights=DATA / "cifar10" / "resnet56.safetensors")
+        return teacher.to(memory_format=torch.channels_last)
 
 
 class MadeUp:
@@ -125,15 +149,13 @@ class Block:
     def __init__(self, source: type, subtask: str, fraction: float, seed: int):
         self.classes = find_classes(CLASSES, SUBTASKS[subtask])
         self.teacher = source.teacher()
-        train, still, test = (
-            select_classes(Images(*source.images(part), mirror=mirror), self.classes)
-            for part, mirror in (("train", True), ("train", False), ("test", False))
+        train, test = (
+            Images(*source.images(part)).choose(self.classes) for part in ("train", "test")
         )
-        chosen, _ = split(train, fraction, seed=seed)
-        held_out, kept = split(chosen, 0.2, seed=seed)
-        held_out = Subset(still, [chosen.indices[n] for n in held_out.indices])
-        self.train = DataLoader(kept, 64, shuffle=True)
-        self.validation, self.test = DataLoader(held_out, 500), DataLoader(test, 500)
+        held_out, kept = train.split(fraction, seed)[0].split(0.2, seed)
+        kept.mirror = True
+        self.train = kept.batches(shuffle=True)
+        self.validation, self.test = held_out.batches(), test.batches()
         self.remembering = Remembering(self.teacher)
         torch.manual_seed(seed)
         self.moments = measure_moments(
@@ -148,9 +170,8 @@ block = lru_cache(maxsize=1)(Block)
 def explained(source: type, subtask: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Up to a hundred test images, the teacher's decisions and its heatmaps."""
     classes = find_classes(CLASSES, SUBTASKS[subtask])
-    test = select_classes(Images(*source.images("test")), classes)
-    numbers = torch.linspace(0, len(test) - 1, min(100, len(test))).long().tolist()
-    images = torch.stack([test[number][0] for number in numbers])
+    test = Images(*source.images("test")).choose(classes)
+    images, _ = test[torch.linspace(0, len(test) - 1, min(100, len(test))).long()]
     with torch.no_grad():
         decisions = source.teacher()(images)[:, classes].argmax(dim=1)
     maps = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +31,28 @@ def read_rows() -> list[dict]:
     return rows
 
 
-def best_weights(rows: list[dict], seed: int) -> dict[tuple, float]:
-    """Weight with the highest validation score of a seed, by subtask, fraction and method."""
+def best_weights(rows: list[dict], subtask: str, seed: int) -> dict[tuple, float]:
+    """Weight with the highest validation score on a subtask, by fraction and method."""
     best = {}
     for row in rows:
-        key = row["subtask"], row["fraction"], row["method"]
-        if row["seed"] == seed and (key not in best or row["validation"] > best[key]["validation"]):
+        key = row["fraction"], row["method"]
+        searched = (row["subtask"], row["seed"]) == (subtask, seed)
+        if searched and (key not in best or row["validation"] > best[key]["validation"]):
             best[key] = row
     return {key: row["weight"] for key, row in best.items()}
 
 
-def chosen_rows(rows: list[dict], seed: int) -> list[dict]:
+def chosen_rows(rows: list[dict], subtask: str, seed: int) -> list[dict]:
     """Rows with the chosen weights."""
-    best = best_weights(rows, seed)
-    return [r for r in rows if r["weight"] == best.get((r["subtask"], r["fraction"], r["method"]))]
+    best = best_weights(rows, subtask, seed)
+    return [r for r in rows if r["weight"] == best.get((r["fraction"], r["method"]))]
+
+
+def complete(rows: list[dict], methods: list[str]) -> list[dict]:
+    """Rows of the images and seeds on which all methods have run."""
+    places = [(r["subtask"], r["fraction"], r["seed"]) for r in rows]
+    counts = Counter(places)
+    return [r for r, place in zip(rows, places, strict=True) if counts[place] == len(methods)]
 
 
 def paired(rows: list[dict], score: str, one: str, other: str) -> np.ndarray:
@@ -112,9 +121,9 @@ def plot(rows: list[dict], methods: list[str]):
     return figure
 
 
-def write_report(methods: list[str], seed: int) -> None:
-    """Print the tables and draw the picture."""
-    rows = chosen_rows(read_rows(), seed)
+def write_report(methods: list[str], subtask: str, seed: int) -> None:
+    """Print the tables and draw the picture, with the weights chosen on a subtask and seed."""
+    rows = complete(chosen_rows(read_rows(), subtask, seed), methods)
     for fraction in sorted({r["fraction"] for r in rows}):
         print(f"\n{100 * fraction:.0f} % of the images\n")
         print(table(rows, methods, fraction))

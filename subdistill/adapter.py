@@ -60,6 +60,24 @@ def _as_grid(value: Tensor, n_axes: int) -> Tensor:
     return value.reshape(*value.shape[:2], *[side] * n_axes)
 
 
+def mix(weight: Tensor, values: Tensor) -> Tensor:
+    """Multiply the channels of maps by a matrix.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (n_out, n_in)
+        The matrix.
+    values : Tensor, shape (batch, n_in, positions)
+        Maps.
+
+    Returns
+    -------
+    mixed : Tensor, shape (batch, n_out, positions)
+        What ``weight @ values`` is, which would copy the values twice.
+    """
+    return torch.bmm(weight.expand(len(values), -1, -1), values)
+
+
 class Rotation(nn.Module):
     """A learned linear map of channels whose rows (or columns, if fewer) stay orthonormal.
 
@@ -77,7 +95,7 @@ class Rotation(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (batch, n_in, positions) to (batch, n_out, positions)."""
-        return self.linear.weight @ values
+        return mix(self.linear.weight, values)
 
 
 class Projector(nn.Module):
@@ -97,7 +115,7 @@ class Projector(nn.Module):
         """Map (batch, widths[0], positions) to (batch, widths[-1], positions)."""
         for number, layer in enumerate(self.layers):
             values = functional.relu(values) if number else values
-            values = layer.weight @ values + layer.bias[:, None]
+            values = mix(layer.weight, values) + layer.bias[:, None]
         return values
 
 

@@ -19,7 +19,7 @@ from subdistill.evaluate import accuracy
 from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd_loss
 from subdistill.pairing import pair_layers
 from subdistill.relevance import Scalar
-from subdistill.subspace import Basis, Subspace, fit_subspaces
+from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
 from subdistill.training import Recipe, Training
 
 
@@ -151,6 +151,9 @@ def distill(
         ranks = {}
         if getattr(make, "needs_subspace", False):
             ranks = _ranks(channels, recipe.rank)
+            if not isinstance(subspace, Mapping):
+                for name, rank in ranks.items():
+                    check_rank(rank, channels[name][1], subspace)
         if folder is not None:
             folder = Path(folder)
             named = dict(

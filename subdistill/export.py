@@ -102,5 +102,6 @@ FORMATS: dict[str, Callable[[nn.Module, Path, Tensor], Tensor]] = {
 }
 """Writers by the ending of the file: parameters, a torch.export program, an ONNX graph.
 
-TorchScript, which torch no longer develops, is not among them.
+TorchScript is not among them: torch warns when it is written and when it is read, and names
+torch.export as its successor. ``torch.jit.trace(student.eval(), inputs)`` still makes it.
 """

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from subdistill.adapter import Centring, Projector, Rotation, align
+from subdistill.adapter import Centring, Projector, Rotation, align, mix
 from subdistill.subspace import Subspace
 
 
@@ -103,7 +103,7 @@ class SubDistill(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss, shape ()."""
-        target = self.basis.T @ (teacher - self.mean)
+        target = mix(self.basis.T, teacher - self.mean)
         error = self.rotation(self.centring(student)) - target
         return error.square().sum(dim=1).mean() / self.kept
 

@@ -181,7 +181,7 @@ class Subspace:
         subspace : Subspace
             The smaller subspace.
         """
-        _check_rank(rank, self.rank)
+        check_rank(rank, self.rank)
         return Subspace(
             self.mean, self.basis[:, :rank], self.spectrum, self.variance[:rank],
             self.total_variance,
@@ -255,12 +255,7 @@ def make_subspace(
             [0.5030]])
     """
     basis_of, s_a = find_basis(method), moments.activation
-    _check_rank(rank, len(s_a))
-    if basis_of is identity and rank < len(s_a):
-        raise ValueError(
-            f'The subspace "identity" keeps all {len(s_a)} channels, not {rank}: choose "pca", '
-            "or a student with as many channels."
-        )
+    check_rank(rank, len(s_a), basis_of)
     spectrum, basis = basis_of(moments, torch.Generator().manual_seed(seed))
     basis = basis[:, :rank]
     variance = (basis * (s_a @ basis)).sum(dim=0)
@@ -322,6 +317,22 @@ def fit_subspaces(
     }
 
 
-def _check_rank(rank: int, most: int) -> None:
+def check_rank(rank: int, most: int, method: str | Basis = "prca") -> None:
+    """Raise if a layer of so many channels has no subspace of that rank.
+
+    Parameters
+    ----------
+    rank : int
+        Dimensions k.
+    most : int
+        Channels.
+    method : str | callable
+        As for :func:`make_subspace`.
+    """
     if not 1 <= rank <= most:
         raise ValueError(f"The rank must be between 1 and the {most} channels, got {rank}.")
+    if find_basis(method) is identity and rank < most:
+        raise ValueError(
+            f'The subspace "identity" keeps all {most} channels, not {rank}: choose "pca", '
+            "or a student with as many channels."
+        )

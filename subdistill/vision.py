@@ -142,6 +142,9 @@ def load_model(
 ) -> nn.Module:
     """Make a model of timm, torchvision or this package.
 
+    Small students like those of Chormai et al. (2026) are ``small_cnn``,
+    ``timm/mobilenetv4_conv_small`` and ``timm/efficientformer_l1``.
+
     Parameters
     ----------
     name : str

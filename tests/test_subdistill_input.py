@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from distill_cases import FAST, LAYERS, Net, loader, net, trained_teacher  # noqa: E402
+from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, trained_teacher  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
@@ -106,6 +106,21 @@ def test_errors_come_before_long_work_and_say_what_to_do(teacher):
         Recipe(schedule="magic")
     with pytest.raises(ValueError, match="at least one epoch"):
         Recipe(epochs=0)
+
+
+def test_identity_of_too_many_channels_is_refused_before_the_pass(teacher):
+    seen = []
+
+    class Counted(Noisy):
+        def __getitem__(self, index):
+            seen.append(index)
+            return super().__getitem__(index)
+
+    with pytest.raises(ValueError, match='"identity" keeps all 8 channels, not 4'):
+        distill(
+            teacher, net(1, 4), DataLoader(Counted(), 16), layers=LAYERS, subspace="identity"
+        )  # fmt: skip
+    assert seen == list(range(16))  # the batch that tells the channels
 
 
 def test_layers_that_do_not_fit_fail_early(teacher):
