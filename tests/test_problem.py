@@ -391,3 +391,13 @@ def test_problem_without_data_takes_them_later(eeg_evoked, eeg_cov, forwards):
     np.testing.assert_allclose(problem.data, expected.data)
     np.testing.assert_allclose(problem.gain, expected.gain)
     np.testing.assert_array_equal(problem.times, eeg_evoked.times)
+
+
+def test_the_forward_solution_stays_as_it_was(eeg_evoked, eeg_cov, forwards):
+    """Even if MNE turns the one of the problem, which shares memory with it."""
+    forward, before = forwards["surface"], deepcopy(forwards["surface"])
+    problem = prepare(eeg_evoked, forward, eeg_cov, loose=0.2)
+    mne.convert_forward_solution(problem.forward, surf_ori=False, copy=False, verbose=False)
+    for one in (forward, problem.forward):
+        np.testing.assert_array_equal(one["sol"]["data"], before["sol"]["data"])
+    np.testing.assert_array_equal(forward["_orig_sol"], before["_orig_sol"])

@@ -65,6 +65,16 @@ def test_regularizations_equal_their_definition(whitened):
         np.testing.assert_allclose(inverse.apply(data)[k], expected, rtol=1e-6, atol=1e-9)
 
 
+def test_parts_make_no_difference(whitened, monkeypatch):
+    gain, _ = whitened
+    whole = eloreta(gain)
+    monkeypatch.setattr("mne_piunet.pseudoinverse._PART", 100)  # the last one is smaller
+    parts = eloreta(gain)
+    assert gain.shape[1] % 300
+    data = gain[:, ::500]
+    np.testing.assert_allclose(parts.apply(data), whole.apply(data), atol=1e-9)
+
+
 def test_weights_are_a_fixed_point(whitened):
     """W_n^2 is L_n^T (L W^-1 L^T + lambda I)^-1 L_n up to one factor, for every source."""
     gain, _ = whitened
