@@ -397,6 +397,7 @@ def test_the_forward_solution_stays_as_it_was(eeg_evoked, eeg_cov, forwards):
     """Even if MNE turns the one of the problem, which shares memory with it."""
     forward, before = forwards["surface"], deepcopy(forwards["surface"])
     problem = prepare(eeg_evoked, forward, eeg_cov, loose=0.2)
+    assert problem.forward["_orig_sol"] is forward["_orig_sol"]
     mne.convert_forward_solution(problem.forward, surf_ori=False, copy=False, verbose=False)
     for one in (forward, problem.forward):
         np.testing.assert_array_equal(one["sol"]["data"], before["sol"]["data"])
