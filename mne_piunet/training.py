@@ -24,7 +24,7 @@ from tqdm import tqdm
 from mne_invkit.population import Population
 from mne_piunet.curves import plot_curves
 from mne_piunet.inference import torch_network
-from mne_piunet.losses import losses
+from mne_piunet.losses import losses, normalized_transport
 from mne_piunet.network import PatchUNet
 from mne_piunet.physics import MASK, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
@@ -53,8 +53,11 @@ class Recipe:
     learning_rate, weight_decay, warmup, cooldown : float
         Of AdamW; a linear rise over `warmup` steps, and a linear fall to zero over the share
         `cooldown` of all steps at the end.
-    direction, moment : float
-        Weights of these terms of :func:`mne_piunet.losses.losses`.
+    lines, pyramid, direction, moment : float
+        Weights of the terms of :func:`mne_piunet.losses.losses`.
+    transport : float
+        Weight of the earth mover's distance itself, normalized; it more than doubles the time
+        of a step, so it is for the end of a training.
     ema : float
         Decay of the running average of the weights, which is what is kept.
     seed : int
@@ -76,8 +79,11 @@ class Recipe:
     weight_decay: float = 1e-2
     warmup: int = 200
     cooldown: float = 0.3
+    lines: float = 1.0
+    pyramid: float = 1.0
     direction: float = 0.3
     moment: float = 0.1
+    transport: float = 0.0
     ema: float = 0.999
     seed: int = 0
     start: str = ""
@@ -270,10 +276,12 @@ def train(
 def total_loss(
     output: Tensor, targets: Tensor, inputs: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
-    """Weighted sum of the terms of :func:`mne_piunet.losses.losses`."""
-    terms = losses(output, targets, inputs[:, MASK : MASK + 1], generator)
-    weights = {"direction": recipe.direction, "moment": recipe.moment}
-    return sum(weights.get(name, 1.0) * term for name, term in terms.items())
+    """Weighted sum of the terms of :func:`mne_piunet.losses.losses` and of the transport."""
+    mask = inputs[:, MASK : MASK + 1]
+    terms = losses(output, targets, mask, generator)
+    if recipe.transport:
+        terms["transport"] = normalized_transport(output[:, 3:], targets[:, 3:], mask, generator)
+    return sum(getattr(recipe, name) * term for name, term in terms.items())
 
 
 def _schedule(step: int, recipe: Recipe) -> float:

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.stats import wasserstein_distance
 
 torch = pytest.importorskip("torch")
 
-from mne_piunet.losses import draw_lines, losses, on_lines, pyramid  # noqa: E402
+from mne_piunet.losses import (  # noqa: E402
+    draw_lines,
+    losses,
+    normalized_transport,
+    on_lines,
+    pyramid,
+    transport,
+)
 from mne_piunet.network import PatchUNet  # noqa: E402
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
 
@@ -74,6 +82,58 @@ def test_pyramid_of_neighbours_depends_on_the_cubes():
     assert pyramid(surplus, [0, 0, 0]).item() == pytest.approx(1)
     assert pyramid(surplus, [1, 0, 0]).item() == pytest.approx(1 + 2)
     assert pyramid(surplus, [3, 0, 0]).item() == pytest.approx(1 + 2 + 4 + 8)
+
+
+def least_work(one, other, places):
+    """Earth mover's distance by a linear program over all pairs of places."""
+    n = len(places)
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    sent, received = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
+    found = linprog(apart.ravel(), A_eq=np.vstack([sent, received]), b_eq=[*one, *other])
+    return found.fun
+
+
+def test_transport_is_the_earth_movers_distance():
+    rng = np.random.default_rng(0)
+    mask = torch.from_numpy(rng.random((1, 1, 4, 3, 2)) < 0.7)
+    one, other = (torch.from_numpy(rng.random(mask.shape)) * mask for _ in range(2))
+    one, other = one / one.sum(), other / other.sum()
+    places = np.argwhere(mask[0, 0].numpy())
+    expected = least_work(one[mask].numpy(), other[mask].numpy(), places)
+    found = transport(one - other, mask.double(), [0, 0, 0], side=1)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_gradient_of_the_transport_is_its_slope(mask):
+    """Mass sent from one place to another changes the distance as the potential tells."""
+    rng = np.random.default_rng(1)
+    one, other = (torch.from_numpy(rng.random((1, 1, *SHAPE))) for _ in range(2))
+    one, other = one / one.sum(), other / other.sum()
+    one.requires_grad_()
+    mask = mask.double()
+    cost = transport(one - other, mask, [1, 0, 1])
+    cost.backward()
+    step = torch.zeros_like(one)
+    step[0, 0, 2, 3, 4], step[0, 0, 9, 12, 1] = 1e-6, -1e-6
+    change = transport(one.detach() + step - other, mask, [1, 0, 1]) - cost
+    assert change.item() == pytest.approx((one.grad * step).sum().item(), rel=1e-3)
+
+
+def test_transport_between_blocks(mask):
+    """Voxels of a block share their mass; the offset moves the blocks."""
+    near = (point(4, 4, 4) - point(5, 4, 4))[:, 3:]
+    assert transport(near, mask, [0, 0, 0]).item() == 0
+    assert transport(near, mask, [1, 0, 0]).item() == pytest.approx(2)
+    far = (point(2, 2, 2) - point(8, 10, 2))[:, 3:]
+    assert transport(far, mask, [0, 1, 1]).item() == pytest.approx(10, rel=1e-6)
+
+
+def test_normalized_transport_is_relative_to_equal_strength_everywhere(mask):
+    uniform, truth = mask / mask.sum(), point(5, 8, 3)[:, 3:]
+    assert normalized_transport(uniform, truth, mask, generator()).item() == pytest.approx(
+        1, rel=0.1
+    )
+    assert normalized_transport(truth.clone(), truth, mask, generator()).item() == 0
 
 
 def test_turned_moments_cost_direction_alone(mask):

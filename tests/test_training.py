@@ -19,7 +19,7 @@ from mne_piunet.validation import LINES, Validation  # noqa: E402
 
 RECIPE = Recipe(
     n_heads=2, widths=(8, 16), n_blocks=(1, 2), n_steps=8, batch_size=4, n_cases=3, mixed=2,
-    lifetime=4, warmup=2,
+    lifetime=4, warmup=2, transport=0.5,
 )  # fmt: skip
 
 
