@@ -83,10 +83,10 @@ def _averaged(sim):
 
 OURS = {
     "kronbayes": kronbayes,
-    "kronbayes full noise": partial(kronbayes, noise="full"),
-    "kronbayes selected": partial(kronbayes, select=True),
     "kronbayes selected, full noise": partial(kronbayes, select=True, noise="full"),
-    "kronbayes selected, known noise": partial(kronbayes, select=True, noise="fixed"),
+    "kronbayes occam=2": partial(kronbayes, occam=2),
+    "kronbayes occam=2, full noise": partial(kronbayes, occam=2, noise="full"),
+    "kronbayes occam=2, identity": partial(kronbayes, occam=2, temporal="identity"),
 }
 RIVALS = {
     "Champagne": partial(kronbayes, temporal="identity", noise="fixed"),

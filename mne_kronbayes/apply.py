@@ -29,6 +29,7 @@ def fit_kron_bayes(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
@@ -65,6 +66,12 @@ def fit_kron_bayes(
         Temporal covariance of the noise: that of the sources, white, as given (shape (n_times,)
         for its first column, or (n_times, n_times)), or that of a baseline. All but the first take
         time that grows with the cube of the number of times.
+    occam : float
+        How often the sources' part of the log-determinant counts. 1 is the paper's likelihood,
+        which takes errors of the head model for sources; 2 leaves fewer, better located ones.
+        Where the signal is hardly above noise that is less smooth than it, 2 may leave none of
+        them with a shared temporal covariance: use ``temporal="identity"`` there, or measured
+        noise (`noise_temporal`).
     select : bool
         Switch off, the least missed first, all sources that do not raise the evidence by their
         price (extended Bayesian information criterion). Simulated sources are found more purely
@@ -115,7 +122,7 @@ def fit_kron_bayes(
     """
     measured = isinstance(noise_temporal, mne.BaseEpochs)
     settings = {
-        "temporal": temporal, "noise": noise, "select": select,
+        "temporal": temporal, "noise": noise, "occam": occam, "select": select,
         "noise_temporal": repr(noise_temporal) if measured else noise_temporal,
         "loose": loose, "depth": depth, "max_iter": max_iter, "tol": tol,
         "sparse": sparse, "pick_ori": pick_ori,
@@ -124,7 +131,7 @@ def fit_kron_bayes(
     check_pick_ori(pick_ori, problem)
     learned = learn(
         problem.data, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        select=select, max_iter=max_iter, tol=tol, on_interrupt=on_interrupt,
+        occam=occam, select=select, max_iter=max_iter, tol=tol, on_interrupt=on_interrupt,
     )  # fmt: skip
     return KronBayesResult(problem, learned, settings)
 
@@ -212,6 +219,7 @@ def apply_kron_bayes(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
@@ -237,6 +245,9 @@ def apply_kron_bayes(
     temporal, noise, noise_temporal : object
         Temporal covariance, noise model and temporal covariance of the noise, as for
         :func:`fit_kron_bayes`.
+    occam : float
+        How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
+        guard against errors of the head model.
     select : bool
         Keep only sources that the evidence pays for.
     %(loose)s
@@ -276,8 +287,8 @@ def apply_kron_bayes(
     """
     return fit_kron_bayes(
         evoked, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol, sparse=sparse,
-        rank=rank, pick_ori=pick_ori,
+        occam=occam, select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol,
+        sparse=sparse, rank=rank, pick_ori=pick_ori,
     ).stc  # fmt: skip
 
 

@@ -105,6 +105,7 @@ def dugh(
     noise: str | Callable[[np.ndarray, float, float, int], NoiseModel] = "diagonal",
     noise_basis: np.ndarray | None = None,
     noise_temporal: str | np.ndarray = "shared",
+    occam: float = 1.0,
     select: bool = False,
     max_iter: int = 200,
     tol: float = 1e-5,
@@ -120,7 +121,8 @@ def dugh(
               \mathrm{tr}(\Sigma^{-1} Y_g B^{-1} Y_g^\top),\quad
               \Sigma = L \Gamma L^\top + \Lambda ,
 
-    or the same for noise with a temporal covariance of its own. With `select`, each of the
+    or the same for noise with a temporal covariance of its own. With `occam` above 1, it has
+    :math:`(\mathrm{occam} - 1)\, T (\log|\Sigma| - \log|\Lambda|)` more. With `select`, each of the
     :math:`N_a` active of N locations adds the price :math:`c/G`, :math:`c = 2 \log N + \log(T G)`,
     of the extended Bayesian information criterion (Chen & Chen 2008).
 
@@ -141,6 +143,9 @@ def dugh(
     noise_temporal : "shared" | "white" | ndarray, shape (n_times,) | (n_times, n_times)
         Temporal covariance Upsilon of the noise: that of the sources, white, or as given (its first
         column is enough where it is Toeplitz); only its shape counts.
+    occam : float
+        How often the sources' part of the log-determinant counts, from 1 on: sources pay so many
+        times for what they could explain, as a guard against errors of the gain.
     select : bool
         Switch off sources that do not gain their price c in evidence. Without it, only sources
         without which the cost is lower go.
@@ -199,6 +204,8 @@ def dugh(
         raise ValueError("The data are zero throughout: there is nothing to estimate.")
     if on_interrupt not in ("raise", "keep"):
         raise ValueError(f'on_interrupt must be "raise" or "keep", got {on_interrupt!r}.')
+    if not occam >= 1:
+        raise ValueError(f"occam must be at least 1, got {occam}.")
     n_trials, n_sensors, n_times = data.shape
     components = _components(data, family.n_components(n_sensors * n_trials, n_times))
     rows = data.transpose(1, 0, 2)
@@ -216,10 +223,10 @@ def dugh(
         time=family(rows.shape[2]),
     )
     price = (np.log(n_trials * n_times) + 2 * np.log(n_locations)) / n_trials
-    evaluate = partial(Kronecker, data=rows)
+    evaluate = partial(Kronecker, data=rows, occam=occam)
     if not isinstance(noise_temporal, str) or noise_temporal != "shared":
         noise_time = _noise_time(noise_temporal, n_times, components)
-        evaluate = partial(Separable, data=rows, noise_time=noise_time)
+        evaluate = partial(Separable, data=rows, noise_time=noise_time, occam=occam)
     costs, converged = [], False
     try:
         for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price, select):
@@ -338,7 +345,7 @@ def _step(likelihood) -> Callable[[float, bool], State]:
     source, (noise_log, noise_fit) = likelihood.slopes
     log_slope, fit_slope = location_slopes(source, state.gain, state.n_orient)
     ratio = fit_slope / log_slope
-    needed = ratio >= 1 - state.gamma * log_slope
+    needed = ratio >= 1 - state.gamma * log_slope / likelihood.occam
     needed[ratio.argmax()] = True
 
     def take(exponent: float, prune: bool) -> State:

@@ -22,6 +22,8 @@ class Kronecker:
         Where the learning stands.
     data : ndarray, shape (n_sensors, n_trials, n_times)
         Whitened data.
+    occam : float
+        How often the sources' part of the log-determinant counts.
     factored : tuple of ndarray | None
         Cholesky factor of Sigma and the data whitened by it, where they are known.
 
@@ -29,13 +31,15 @@ class Kronecker:
     ----------
     cost : float
         Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
-        and the penalty of the noise model.
+        the penalty of the noise model, and ``(occam - 1) * n_times * (log|Sigma| - log|Lambda|)``.
     log_likelihood : float
         Of all trials.
     """
 
-    def __init__(self, state: State, data: np.ndarray, factored: tuple | None = None):
-        self.state, self._data = state, data
+    def __init__(
+        self, state: State, data: np.ndarray, occam: float = 1.0, factored: tuple | None = None
+    ):
+        self.state, self._data, self.occam = state, data, occam
         n_sensors, n_trials, n_times = data.shape
         self._chol, self._rows = factored or self._factor()
         self._solved = state.time.solve(self._rows)
@@ -44,6 +48,9 @@ class Kronecker:
         cost += np.vdot(self._rows, self._solved) / n_trials
         self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
         self.cost = cost + n_times * state.noise.penalty
+        if occam != 1:
+            noise = np.linalg.slogdet(state.noise.covariance)[1]
+            self.cost += (occam - 1) * n_times * (log_det - noise)
 
     def _factor(self) -> tuple[np.ndarray, np.ndarray]:
         """Cholesky factor of Sigma, and the data whitened in space as rows over time."""
@@ -65,7 +72,8 @@ class Kronecker:
             state, gamma=factor * state.gamma, noise=state.noise.scaled(factor), time=time
         )
         root = np.sqrt(factor)
-        return Kronecker(state, self._data, (root * self._chol, self._rows / root))
+        factored = root * self._chol, self._rows / root
+        return Kronecker(state, self._data, self.occam, factored)
 
     @cached_property
     def slopes(self):
@@ -81,8 +89,8 @@ class Kronecker:
         n_sensors, n_trials, n_times = self._data.shape
         inverse = solve_triangular(self._chol, np.eye(n_sensors), lower=True)
         moment = self._rows.reshape(n_sensors, -1) @ self._solved.reshape(n_sensors, -1).T
-        both = inverse, second_moment_root(moment / (n_times * n_trials)) @ inverse
-        return both, both
+        fit = second_moment_root(moment / (n_times * n_trials)) @ inverse
+        return self.state.counted((inverse, fit), (inverse, fit), self.occam)
 
     def shift_costs(self, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """Rise of the cost if the variance of one location alone changed, O(n M^2).
@@ -99,13 +107,13 @@ class Kronecker:
         cost : ndarray, shape (n,)
             The rise.
         """
-        (inverse, moment), _ = self.slopes
+        (log_rows, fit_rows), _ = self.slopes
         shape = (-1, len(shift), self.state.n_orient)
         s, q = (
             np.einsum("rni,rnj->nij", part, part)
-            for part in ((rows @ gain).reshape(shape) for rows in (inverse, moment))
+            for part in ((rows @ gain).reshape(shape) for rows in (log_rows, fit_rows))
         )
-        return self._data.shape[2] * shift_cost(shift, s, q)
+        return self._data.shape[2] * shift_cost(shift, s / self.occam, q, self.occam)
 
     def posterior(self, components: np.ndarray | None) -> KroneckerPosterior:
         """Posterior of the active sources; `components` are the temporal ones of the data."""

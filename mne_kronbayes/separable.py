@@ -33,18 +33,21 @@ class Separable:
         Whitened data.
     noise_time : ndarray, shape (n_times, n_times)
         Lower Cholesky factor of the noise's temporal covariance Upsilon.
+    occam : float
+        How often the sources' part of the log-determinant counts.
 
     Attributes
     ----------
     cost : float
         Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
-        and the penalty of the noise model.
+        the penalty of the noise model, and ``occam - 1`` times the sum of ``log(1 + d_m b_k)``.
     log_likelihood : float
         Of all trials.
     """
 
-    def __init__(self, state: State, data: np.ndarray, noise_time: np.ndarray):
+    def __init__(self, state: State, data: np.ndarray, noise_time: np.ndarray, occam: float = 1.0):
         self.state, self._data, self._noise_time = state, data, noise_time
+        self.occam = occam
         n_sensors, n_trials, n_times = data.shape
         chol = cholesky(state.noise.covariance, lower=True)
         half = solve_triangular(chol, state.source_covariance, lower=True)
@@ -60,22 +63,22 @@ class Separable:
         flat = self._space @ data.reshape(n_sensors, -1)
         coordinates = flat.reshape(data.shape) @ self._time
         self._solved = self._weights[:, None] * coordinates
-        cost = 2 * n_times * np.sum(np.log(np.diag(chol))) + np.sum(np.log1p(ratio))
+        log_det = np.sum(np.log1p(ratio))
+        cost = 2 * n_times * np.sum(np.log(np.diag(chol))) + log_det
         cost += 2 * n_sensors * np.sum(np.log(np.diag(noise_time)))
         cost += np.vdot(self._solved, coordinates) / n_trials
         self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
-        self.cost = cost + n_times * state.noise.penalty
+        self.cost = cost + n_times * state.noise.penalty + (occam - 1) * log_det
 
     def update_time(self) -> Separable:
         """Return the likelihood after a step of the temporal family, whose trace is kept."""
         state = self.state
-        slope = (self._time * (self._d @ self._weights)) @ self._time.T
+        slope = self.occam * (self._time * (self._d @ self._weights)) @ self._time.T
         rows = np.sqrt(self._d)[:, None, None] * self._solved
         rows = rows.reshape(-1, len(self._b)) @ self._time.T
         time, factor = state.time.step(slope, rows.T @ rows / self._data.shape[1]).normalized()
-        return Separable(
-            replace(state, gamma=factor * state.gamma, time=time), self._data, self._noise_time
-        )
+        state = replace(state, gamma=factor * state.gamma, time=time)
+        return Separable(state, self._data, self._noise_time, self.occam)
 
     @cached_property
     def slopes(self):
@@ -92,7 +95,7 @@ class Separable:
             slope = np.sqrt(self._weights @ spectrum / n_times)[:, None] * self._space
             rows = (self._solved * np.sqrt(spectrum / (n_times * n_trials))).reshape(n_sensors, -1)
             pairs.append((slope, second_moment_root(rows @ rows.T) @ self._space))
-        return tuple(pairs)
+        return self.state.counted(*pairs, self.occam)
 
     def _fields(self, gain: np.ndarray) -> np.ndarray:
         """Gain of locations in the coordinates, shape (n, M, n_orient)."""
@@ -121,7 +124,7 @@ class Separable:
             s = b * turned @ (self._weights[:, k, None] * fields)
             seen = turned @ self._solved[:, :, k]
             q = b / self._data.shape[1] * seen @ seen.transpose(0, 2, 1)
-            costs += shift_cost(shift, s, q)
+            costs += shift_cost(shift, s, q, self.occam)
         return costs
 
     def posterior(self, components: np.ndarray | None) -> SeparablePosterior:

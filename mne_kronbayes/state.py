@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.noise import NoiseModel
 from mne_kronbayes.temporal import TemporalFamily
@@ -45,6 +46,32 @@ class State:
         half = self.gain * np.repeat(np.sqrt(self.gamma), self.n_orient)
         return half @ half.T  # a symmetric product: half the work
 
+    def counted(self, source: tuple, noise: tuple, occam: float) -> tuple:
+        """Slopes where the sources' part of the log-determinant counts more or less than once.
+
+        The cost is then ``occam`` times the whole log-determinant, less ``occam - 1`` times that
+        of the noise. This last term is convex, and -log|Lambda| is at most
+        tr(Lambda^-1 Lambda_0) - log|Lambda_0| - M, as if the data had more of the noise.
+
+        Parameters
+        ----------
+        source, noise : tuple of ndarray
+            Rows of the slopes of log-determinant and quadratic term, counted once.
+        occam : float
+            How often the sources' part counts, at least once.
+
+        Returns
+        -------
+        source, noise : tuple of ndarray
+            Rows of the slopes.
+        """
+        if occam == 1:
+            return source, noise
+        root = np.sqrt(occam)
+        chol = cholesky(self.noise.covariance, lower=True)
+        more = np.sqrt(occam - 1) * solve_triangular(chol, np.eye(len(chol)), lower=True)
+        return (root * source[0], source[1]), (root * noise[0], np.vstack([noise[1], more]))
+
     def keep(self, kept: np.ndarray) -> State:
         """Return the state with the locations of a mask only."""
         gain = self.gain[:, np.repeat(kept, self.n_orient)]
@@ -74,7 +101,7 @@ def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, 
     return tuple(square.reshape(-1, n_orient).sum(axis=1) for square in squares)
 
 
-def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
+def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray, occam: float) -> np.ndarray:
     """Rise of log-determinant and quadratic term when variances change one by one.
 
     Parameters
@@ -84,13 +111,15 @@ def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray) -> np.ndarray:
     s, q : ndarray, shape (n, n_orient, n_orient)
         L^T Sigma^-1 L and L^T Sigma^-1 M Sigma^-1 L for the gain L of each, M the second moment
         of the data.
+    occam : float
+        How often the log-determinant counts.
 
     Returns
     -------
     cost : ndarray, shape (n,)
-        The rise, log|I + shift s| - shift tr((I + shift s)^-1 q).
+        The rise, occam log|I + shift s| - shift tr((I + shift s)^-1 q).
     """
     values, vectors = np.linalg.eigh(s)
     grown = np.maximum(1 + shift[:, None] * values, np.finfo(float).eps)
     turned = np.einsum("nia,nij,nja->na", vectors, q, vectors)
-    return np.sum(np.log(grown) - shift[:, None] * turned / grown, axis=1)
+    return np.sum(occam * np.log(grown) - shift[:, None] * turned / grown, axis=1)

@@ -26,6 +26,7 @@ def apply_kron_bayes_epochs(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
@@ -55,6 +56,9 @@ def apply_kron_bayes_epochs(
     temporal, noise, noise_temporal : object
         Temporal covariance, noise model and temporal covariance of the noise, as for
         :func:`fit_kron_bayes`.
+    occam : float
+        How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
+        guard against errors of the head model.
     select : bool
         Keep only sources that the evidence pays for.
     %(loose)s
@@ -97,8 +101,8 @@ def apply_kron_bayes_epochs(
         )
     result = fit_kron_bayes(
         epochs, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol, sparse=sparse,
-        rank=rank, pick_ori=pick_ori,
+        occam=occam, select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol,
+        sparse=sparse, rank=rank, pick_ori=pick_ori,
     )  # fmt: skip
     stcs = iter([result.average()]) if average else result.estimates()
     return stcs if return_generator else list(stcs)
@@ -117,6 +121,7 @@ def apply_kron_bayes_raw(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
     depth: float | dict | None = 0.8,
@@ -147,6 +152,9 @@ def apply_kron_bayes_raw(
     temporal, noise, noise_temporal : object
         Temporal covariance, noise model and temporal covariance of the noise, as for
         :func:`fit_kron_bayes`.
+    occam : float
+        How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
+        guard against errors of the head model.
     select : bool
         Keep only sources that the evidence pays for.
     %(loose)s
@@ -193,7 +201,7 @@ def apply_kron_bayes_raw(
     windows = np.stack([data[:, begin : begin + size] for begin in starts])
     learned = learn(
         windows, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        select=select, max_iter=max_iter, tol=tol,
+        occam=occam, select=select, max_iter=max_iter, tol=tol,
     )  # fmt: skip
     sources = np.empty((problem.n_orient * len(learned.active), last - first))
     for begin in [last - first - size, *starts]:  # the first fills what is left at the end

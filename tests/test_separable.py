@@ -1,5 +1,6 @@
 """Noise with a temporal covariance of its own, against dense Gaussians and the shared case."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -50,19 +51,21 @@ def data():
     return np.random.default_rng(1).standard_normal((M, G, T))
 
 
-@pytest.fixture(params=["shared", "own"])
+@pytest.fixture(params=itertools.product(["shared", "own"], [1.0, 2.5]))
 def make(request, data):
     """The likelihood at a state, and the same covariance as a dense matrix."""
     noise_time = toeplitz(0.5 ** np.arange(T))
+    kind, occam = request.param
 
     def make(state):
         source, noise = state.source_covariance, state.noise.covariance
-        if request.param == "shared":
-            return Kronecker(state, data), np.kron(source + noise, state.time.covariance)
+        if kind == "shared":
+            return Kronecker(state, data, occam), np.kron(source + noise, state.time.covariance)
         dense = np.kron(source, state.time.covariance) + np.kron(noise, noise_time)
-        return Separable(state, data, cholesky(noise_time, lower=True)), dense
+        return Separable(state, data, cholesky(noise_time, lower=True), occam), dense
 
-    make.noise_time = noise_time if request.param == "own" else None
+    make.noise_time = noise_time if kind == "own" else None
+    make.occam = occam
     return make
 
 
@@ -73,25 +76,33 @@ def dense_cost(covariance, data):
 
 def test_cost_and_likelihood_are_those_of_a_dense_gaussian(make, state, data):
     likelihood, dense = make(state)
-    assert likelihood.cost == pytest.approx(dense_cost(dense, data), rel=1e-10)
+    noise_time = state.time.covariance if make.noise_time is None else make.noise_time
+    silent = np.kron(state.noise.covariance, noise_time)
+    more = np.linalg.slogdet(dense)[1] - np.linalg.slogdet(silent)[1]
+    cost = dense_cost(dense, data) + (make.occam - 1) * more
+    assert likelihood.cost == pytest.approx(cost, rel=1e-10)
     expected = -G / 2 * (dense_cost(dense, data) + M * T * np.log(2 * np.pi))
     assert likelihood.log_likelihood == pytest.approx(expected, rel=1e-10)
 
 
 def test_slopes_are_the_derivatives_of_the_cost(make, state, data):
-    """Along a column the log-determinant rises, and the quadratic term falls, by its slope."""
+    """Along a column the log-determinant rises, and the quadratic term falls, by its slope.
+
+    The log-determinant of the noise that is taken off again counts as quadratic.
+    """
     likelihood, dense = make(state)
     noise_time = state.time.covariance if make.noise_time is None else make.noise_time
     times = state.time.covariance, noise_time
     y = data.transpose(1, 0, 2).reshape(G, -1)
     solved = y @ inv(dense)
     column = np.random.default_rng(2).standard_normal(M)
-    for (log_rows, fit_rows), time in zip(likelihood.slopes, times, strict=True):
+    alone = (make.occam - 1) * column @ inv(state.noise.covariance) @ column
+    for (log_rows, fit_rows), time, more in zip(likelihood.slopes, times, (0, alone), strict=True):
         part = np.kron(np.outer(column, column), time)
         log_slope = np.trace(inv(dense) @ part) / T
         fit_slope = np.sum((solved @ part) * solved) / (G * T)
-        assert np.sum((log_rows @ column) ** 2) == pytest.approx(log_slope, rel=1e-8)
-        assert np.sum((fit_rows @ column) ** 2) == pytest.approx(fit_slope, rel=1e-8)
+        assert np.sum((log_rows @ column) ** 2) == pytest.approx(make.occam * log_slope, rel=1e-8)
+        assert np.sum((fit_rows @ column) ** 2) == pytest.approx(fit_slope + more, rel=1e-8)
 
 
 def test_shift_costs_are_what_shifts_cost(make, state):
@@ -160,6 +171,44 @@ def test_the_cost_never_rises(temporal, noise, noise_temporal):
     assert np.isfinite(result.sources).all()
 
 
+@pytest.mark.parametrize("noise_temporal", ["shared", "white"])
+@pytest.mark.parametrize("noise", sorted(NOISE))
+def test_the_more_sources_pay_the_fewer_remain(noise, noise_temporal):
+    """Where the gain errs, which looks like sources; and the cost never rises."""
+    data, gain, _ = simulate(n_trials=2, n_locations=200)
+    gain = gain + 0.2 * np.random.default_rng(3).standard_normal(gain.shape)
+    counts = []
+    for occam in (1.0, 2.0, 8.0):
+        result = dugh(data, gain, noise=noise, noise_temporal=noise_temporal, occam=occam)
+        assert np.diff(result.cost).max() <= 1e-9 * np.abs(result.cost).max()
+        counts.append(len(result.active))
+    assert counts[0] >= counts[1] >= counts[2]
+    assert counts[0] > counts[2]
+
+
+@pytest.mark.parametrize("occam", [1.0, 3.0])
+def test_it_ends_in_a_minimum(occam):
+    """Of the variance of each true source and of each sensor's noise alone."""
+    data, gain, active = simulate(n_trials=8)
+    options = dict(temporal="identity", occam=occam, tol=1e-9, max_iter=2000)
+    found = dugh(data, gain, **options)
+    rows = np.ascontiguousarray(data.transpose(1, 0, 2))
+    state = State(
+        gain[:, found.active], found.active, found.source_variance[found.active],
+        NOISE["diagonal"](np.diag(np.sqrt(found.noise_variance)), 1.0, 0.0, 1),
+        TEMPORAL["identity"](30),
+    )  # fmt: skip
+    cost = Kronecker(state, rows, occam).cost
+    assert cost == pytest.approx(found.cost[-1], rel=1e-9)
+    for k, factor in itertools.product(active, (0.97, 1.03)):
+        gamma = state.gamma * np.where(found.active == k, factor, 1)
+        assert Kronecker(replace(state, gamma=gamma), rows, occam).cost > cost
+    for k, factor in itertools.product(range(len(gain)), (0.97, 1.03)):
+        variance = found.noise_variance * np.where(np.arange(len(gain)) == k, factor, 1)
+        noise = NOISE["diagonal"](np.diag(np.sqrt(variance)), 1.0, 0.0, 1)
+        assert Kronecker(replace(state, noise=noise), rows, occam).cost > cost
+
+
 def test_white_noise_and_white_sources_are_the_shared_model():
     data, gain, _ = simulate()
     one = dugh(data, gain, temporal="identity", noise_temporal="white")
@@ -212,6 +261,8 @@ def test_mistakes_are_named(given, message):
     data, gain, _ = simulate()
     with pytest.raises(ValueError, match=message):
         dugh(data, gain, noise_temporal=given)
+    with pytest.raises(ValueError, match=r"occam must be at least 1, got 0\.5"):
+        dugh(data, gain, occam=0.5)
 
 
 # %% Elimination
