@@ -8,6 +8,7 @@ the strongest maxima 20 mm apart. Needs the recordings in the folder MNE_INVKIT_
 
 from __future__ import annotations
 
+import argparse
 import os
 import warnings
 from pathlib import Path
@@ -47,11 +48,15 @@ def solutions(evoked, forward, cov, baseline) -> dict[str, np.ndarray]:
     """Places of three sources, by solver."""
     averaged = cov.copy()  # MNE's sparse solvers do not know of nave
     averaged["data"] = averaged["data"] / evoked.nave
-    measured = dict(select=True, noise="scalar", noise_temporal=baseline)
-    found = {
-        "kronbayes": fit_kron_bayes(evoked, forward, cov),
-        "kronbayes, selected, measured noise": fit_kron_bayes(evoked, forward, cov, **measured),
+    measured = dict(noise="scalar", noise_temporal=baseline)
+    options = {
+        "kronbayes": {},
+        "kronbayes, selected, measured noise": dict(select=True, **measured),
+        "kronbayes, occam=2": dict(occam=2),
+        "kronbayes, occam=2, identity": dict(occam=2, temporal="identity"),
+        "kronbayes, occam=2, measured noise": dict(occam=2, **measured),
     }
+    found = {name: fit_kron_bayes(evoked, forward, cov, **o) for name, o in options.items()}
     places = {
         name: np.array([dipole.pos[0] for dipole in fit.dipoles(3)]) for name, fit in found.items()
     }
@@ -73,6 +78,9 @@ def solutions(evoked, forward, cov, baseline) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sensors", nargs="+", default=["meg"], help="meg, or meg eeg")
+    args = parser.parse_args()
     mne.set_log_level("error")
     warnings.simplefilter("ignore")  # convergence
     cov = mne.read_cov(FOLDER / "sample-cov.fif")
@@ -81,7 +89,7 @@ def main() -> None:
         ("left", "right"), mne.read_evokeds(FOLDER / "sample_auditory-ave.fif.gz"), strict=True
     ):
         evoked.info["bads"] = ["EEG 053", "MEG 2443"]
-        evoked.apply_baseline((None, 0)).pick("meg", exclude="bads")
+        evoked.apply_baseline((None, 0)).pick(args.sensors, exclude="bads")
         before = evoked.copy().crop(None, -0.002)
         baseline = mne.EpochsArray(before.data[np.newaxis], before.info, tmin=before.tmin)
         evoked.crop(0.08, 0.12)

@@ -30,6 +30,8 @@ OPTIONS = {
     "kronbayes identity": dict(temporal="identity"),
     "kronbayes full noise": dict(noise="full"),
     "kronbayes selected": dict(select=True),
+    "kronbayes occam=2": dict(occam=2),
+    "kronbayes occam=2, identity": dict(occam=2, temporal="identity"),
 }
 
 

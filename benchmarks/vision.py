@@ -11,14 +11,16 @@
     where 10 was best. 10 % comes first, and its first seed before the others. The four
     dimensions, batches and learning rate were chosen for SubDistill on training images of
     "animals" that the first seed leaves.
+``ablation``
+    The grid, at 10 %, of SubDistill without one of its choices each.
 ``table``
     Tables and the picture of what the grid has found so far.
 ``speed``
     Seconds of the subspaces beside passes over the data, and of a step beside a plain loop.
 
 Data and weights are looked for in the folder MNE_INVKIT_DATA, else beside the checkout. Results of
-``grid`` are appended to a CSV file, so that it can be interrupted and resumed. ``--smoke`` runs a
-tiny version on made-up images, and writes nothing.
+``grid`` and ``ablation`` are appended to a CSV file, so that they can be interrupted and resumed.
+``--smoke`` runs a tiny version on made-up images, and writes nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from joblib import Parallel, delayed
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from vision_ablation import NotCentred, NotNormalized, NotRotated
 from vision_data import LAYERS, SUBTASKS, Cifar, Images, MadeUp, block, explained
 from vision_report import FIELDS, RESULTS, best_weights, plot, read_rows, table, write_report
 
@@ -50,6 +53,7 @@ from subdistill.vision import SmallCNN
 FRACTIONS, SEEDS = (0.1, 0.5), (0, 1, 2)
 SEARCH = "air and sea", SEEDS[0]  # where each method's weight is chosen
 WEIGHTS = (1.0, 10.0, 100.0, 1000.0)  # the first only where the second is the best
+COMMANDS = "teacher", "grid", "ablation", "table", "speed"
 RANK = 4  # of the subspaces of all layers
 METHODS = {  # objective and subspace
     "SubDistill": ("subdistill", "prca"),
@@ -63,6 +67,11 @@ METHODS = {  # objective and subspace
     "VID": ("vid", None),
     "VkD": ("vkd", None),
 }
+ABLATION = {
+    "not centred": (NotCentred, "prca"),
+    "not rotated": (NotRotated, "prca"),
+    "not normalized": (NotNormalized, "prca"),
+}
 
 
 # %% The grid
@@ -72,7 +81,7 @@ def run_cell(cell: tuple, epochs: int, source: type = Cifar) -> dict:
     """Distill a student and score it."""
     torch.set_num_threads(1)
     subtask, fraction, seed, method, weight = cell
-    objective, subspace = METHODS[method]
+    objective, subspace = (METHODS | ABLATION)[method]
     epochs = max(1, round(epochs * (FRACTIONS[0] / fraction) ** 0.5))
     shared, start = block(source, subtask, fraction, seed), time.perf_counter()
     torch.manual_seed(seed)
@@ -103,24 +112,35 @@ def run_cell(cell: tuple, epochs: int, source: type = Cifar) -> dict:
 
 
 def run_grid(args) -> None:
+    """Run all methods, then write the report."""
+    for fraction in args.fractions:
+        run_methods(list(METHODS), fraction, args)
+    write_report(list(METHODS), list(ABLATION), *SEARCH)
+
+
+def run_ablation(args) -> None:
+    """Run SubDistill without one choice each, then write the report."""
+    run_methods(list(ABLATION), FRACTIONS[0], args)
+    write_report(list(METHODS), list(ABLATION), *SEARCH)
+
+
+def run_methods(names: list[str], fraction: float, args) -> None:
     """Search the weight of each method on one subtask, then run all with the best ones."""
     subtask, seed = SEARCH
-    methods = [method for method in METHODS if method != "KD"]
-    for fraction in args.fractions:
-        place = subtask, fraction, seed
-        _run_cells([(*place, m, w) for m in methods for w in WEIGHTS[1:]], args)
-        best = best_weights(read_rows(), *SEARCH)
-        low = [m for m in methods if best[fraction, m] == WEIGHTS[1]]
-        _run_cells([(*place, m, WEIGHTS[0]) for m in low], args)
-        best = best_weights(read_rows(), *SEARCH) | {(fraction, "KD"): 0.0}
-        cells = [
-            (subtask, fraction, seed, method, best[fraction, method])
-            for seed in SEEDS
-            for subtask in SUBTASKS
-            for method in METHODS
-        ]
-        _run_cells(cells, args)
-    write_report(list(METHODS), *SEARCH)
+    methods = [method for method in names if method != "KD"]
+    place = subtask, fraction, seed
+    _run_cells([(*place, m, w) for m in methods for w in WEIGHTS[1:]], args)
+    best = best_weights(read_rows(), *SEARCH)
+    low = [m for m in methods if best[fraction, m] == WEIGHTS[1]]
+    _run_cells([(*place, m, WEIGHTS[0]) for m in low], args)
+    best = best_weights(read_rows(), *SEARCH) | {(fraction, "KD"): 0.0}
+    cells = [
+        (subtask, fraction, seed, method, best[fraction, method])
+        for seed in SEEDS
+        for subtask in SUBTASKS
+        for method in names
+    ]
+    _run_cells(cells, args)
 
 
 def _run_cells(cells: list[tuple], args) -> None:
@@ -235,11 +255,11 @@ def smoke() -> None:
     """Run everything once on made-up images."""
     rows = [
         run_cell(("vehicles", 0.5, 0, method, WEIGHTS[0]), epochs=1, source=MadeUp)
-        for method in METHODS
+        for method in METHODS | ABLATION
     ]
     if not np.isfinite([[row["accuracy"], row["lrp"]] for row in rows]).all():
         raise SystemExit(f"A score is not finite: {rows}")
-    print(table(rows, list(METHODS), 0.5))
+    print(table(rows, [*METHODS, *ABLATION], 0.5))
     plot(rows, list(METHODS))
     shared = block(MadeUp, "vehicles", 0.5, 0)
     run_speed(shared.teacher, shared.train, shared.classes)
@@ -247,7 +267,7 @@ def smoke() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", nargs="?", choices=["teacher", "grid", "table", "speed"])
+    parser.add_argument("command", nargs="?", choices=COMMANDS)
     parser.add_argument("--smoke", action="store_true", help="a tiny version, nothing is written")
     parser.add_argument("--epochs", type=int, default=15, help="epochs with 10 % of the images")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
@@ -258,12 +278,12 @@ def main() -> None:
     if args.smoke:
         smoke()
     elif args.command == "table":
-        write_report(list(METHODS), *SEARCH)
+        write_report(list(METHODS), list(ABLATION), *SEARCH)
     elif args.command == "speed":
         shared = block(Cifar, "animals", 0.1, 0)
         run_speed(shared.teacher, shared.train, shared.classes)
     elif args.command:
-        {"teacher": run_teacher, "grid": run_grid}[args.command](args)
+        {"teacher": run_teacher, "grid": run_grid, "ablation": run_ablation}[args.command](args)
     else:
         parser.error("a command or --smoke is needed")
 

@@ -121,11 +121,14 @@ def plot(rows: list[dict], methods: list[str]):
     return figure
 
 
-def write_report(methods: list[str], subtask: str, seed: int) -> None:
+def write_report(methods: list[str], ablation: list[str], subtask: str, seed: int) -> None:
     """Print the tables and draw the picture, with the weights chosen on a subtask and seed."""
-    rows = complete(chosen_rows(read_rows(), subtask, seed), methods)
+    found = chosen_rows(read_rows(), subtask, seed)
+    rows = complete([r for r in found if r["method"] in methods], methods)
     for fraction in sorted({r["fraction"] for r in rows}):
         print(f"\n{100 * fraction:.0f} % of the images\n")
         print(table(rows, methods, fraction))
+    print("\nWithout one choice each, 10 % of the images\n")
+    print(table(found, ["SubDistill", *ablation], 0.1))
     if rows:
         plot(rows, methods).savefig(RESULTS.with_suffix(".png"), dpi=120)
