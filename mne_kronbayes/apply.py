@@ -200,7 +200,7 @@ def learn(
     if share < 1:
         warn(
             f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
-            "Check noise_cov and evoked.nave."
+            "Check noise_cov and evoked.nave, and lower occam if it is above 1."
         )
     logger.info(
         "kronbayes: %d sweeps, %d active sources of %d explain %.1f%% variance",

@@ -260,6 +260,19 @@ def test_an_interrupted_fit_is_usable_when_asked(simulation, forwards, fitted):
     assert result.explained_variance > 50
 
 
+def test_sources_that_pay_too_much_are_missed(simulation, forwards):
+    with pytest.warns(RuntimeWarning, match="like noise alone.* lower occam"):
+        fit_kron_bayes(
+            simulation.evoked, forwards["surface"], simulation.noise_cov, occam=1000, tol=1e-3
+        )
+
+
+def test_paying_twice_leaves_the_true_sources(simulation, forwards, fitted):
+    twice = fit_kron_bayes(simulation.evoked, forwards["surface"], simulation.noise_cov, occam=2)
+    assert len(twice.active) < len(fitted.active)
+    assert {100, 900} <= set(twice.active)
+
+
 def test_a_long_window_with_a_full_covariance_warns(simulation, forwards):
     with pytest.warns(RuntimeWarning, match="leading temporal components"):
         apply_kron_bayes(
