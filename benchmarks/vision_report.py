@@ -117,7 +117,8 @@ def plot(rows: list[dict], methods: list[str]):
         axis.axvline(0, color="0.7", zorder=0)
         axis.set(xlabel=f"{score.replace('_', ' ')}, difference to KD")
     axes[0].set_yticks(range(len(others)), others)
-    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
+    legend = axes[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside upper center", ncols=2, fontsize="small")
     return figure
 
 
