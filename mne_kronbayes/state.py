@@ -47,7 +47,7 @@ class State:
         return half @ half.T  # a symmetric product: half the work
 
     def counted(self, source: tuple, noise: tuple, occam: float) -> tuple:
-        """Slopes where the sources' part of the log-determinant counts more or less than once.
+        """Slopes where the sources' part of the log-determinant counts more than once.
 
         The cost is then ``occam`` times the whole log-determinant, less ``occam - 1`` times that
         of the noise. This last term is convex, and -log|Lambda| is at most

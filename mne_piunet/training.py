@@ -56,8 +56,8 @@ class Recipe:
     lines, pyramid, direction, moment : float
         Weights of the terms of :func:`mne_piunet.losses.losses`.
     transport : float
-        Weight of the earth mover's distance itself, normalized; it more than doubles the time
-        of a step, so it is for the end of a training.
+        Weight of the earth mover's distance itself, normalized; exact, so it takes a few ms more
+        for each example.
     ema : float
         Decay of the running average of the weights, which is what is kept.
     seed : int
