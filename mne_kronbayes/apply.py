@@ -68,7 +68,7 @@ def fit_kron_bayes(
         time that grows with the cube of the number of times.
     occam : float
         How often the sources' part of the log-determinant counts. 1 is the paper's likelihood,
-        which takes errors of the head model for sources; 2 leaves fewer, better located ones.
+        which takes errors of the head model for sources; 2 leaves fewer of those.
         Where the signal is hardly above noise that is less smooth than it, 2 may leave none of
         them with a shared temporal covariance: use ``temporal="identity"`` there, or measured
         noise (`noise_temporal`).

@@ -89,8 +89,8 @@ def admit(likelihood, gain: np.ndarray, price: float, evaluate: Callable[[State]
         return likelihood
     s, q = log_slope[promising], fit_slope[promising]
     columns = _columns(gain, promising, n_orient)
-    best = likelihood.occam * (q - s) / s**2  # variance, were all orientations alike
-    tried = np.outer(_SCALES, best)
+    alike = likelihood.occam * (q - s) / s**2  # the best variance, were all orientations alike
+    tried = np.outer(_SCALES, alike)
     costs = np.array([likelihood.shift_costs(columns, gamma) for gamma in tried])
     best = costs.argmin(axis=0), np.arange(len(s))
     costs, gamma = costs[best], tried[best]

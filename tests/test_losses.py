@@ -129,6 +129,7 @@ def test_transport_between_blocks(mask):
 
 
 def test_normalized_transport_is_relative_to_equal_strength_everywhere(mask):
+    """About 1: the blocks above the line are two voxels wide, those below four."""
     uniform, truth = mask / mask.sum(), point(5, 8, 3)[:, 3:]
     assert normalized_transport(uniform, truth, mask, generator()).item() == pytest.approx(
         1, rel=0.1
