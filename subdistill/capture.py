@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +88,8 @@ class Capture:
         Names of modules, as in ``model.named_modules()``.
     gradients : bool
         Whether :meth:`gradients` will be asked for; the graph then begins at the first of the
-        layers, even if the model is frozen.
+        layers, even if the model is frozen, and compiled code waits: gradients inside of it
+        cannot be had.
 
     Raises
     ------
@@ -112,18 +113,19 @@ class Capture:
         inner = unwrap(model)
         self._modules = {name: find_layer(inner, name) for name in layers}
         self._outputs: dict[str, Tensor] = {}
-        self._handles = []
+        self._open = ExitStack()
         self._layout = Layout.of(inner)
 
     def __enter__(self) -> Capture:
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._open.callback(module.register_forward_hook(self._hook(name)).remove)
+        if self._wants_gradients:
+            self._open.enter_context(torch.compiler.set_stance("force_eager"))
         self._recompile()
         return self
 
     def __exit__(self, *error) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        self._open.close()
         self._outputs.clear()
         self._recompile()
 

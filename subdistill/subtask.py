@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -47,9 +48,10 @@ def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int
     Parameters
     ----------
     names : sequence of str
-        Names of all classes, in the order of their numbers, such as ``data.classes``.
+        Names of all classes, in the order of their numbers; see :func:`class_names`.
     classes : sequence
-        Each a number, a name, a word with an asterisk at its end for all names that contain it
+        Each a number, a name or one of several with commas between them ("tench" for "tench, Tinca
+        tinca"), a word with an asterisk at its end for all names that contain it
         ("terrier*"), a superclass of CIFAR-100, which stands for its five classes, or a list of
         these, which becomes a group that counts as one class.
 
@@ -81,8 +83,11 @@ def _find(names: Sequence[str], entry: int | str) -> list[int]:
         if not 0 <= entry < len(names):
             raise ValueError(f"There is no class {entry}, only 0 to {len(names) - 1}.")
         return [entry]
-    if entry in names:
-        return [names.index(entry)]
+    found = [n for n, name in enumerate(names) if entry in (name, *name.split(", "))]
+    if len(found) > 1:
+        raise ValueError(f"Several classes are called {entry!r}: pass one of the numbers {found}.")
+    if found:
+        return found
     if entry in SUPERCLASSES and set(SUPERCLASSES[entry]) <= set(names):
         return [names.index(name) for name in SUPERCLASSES[entry]]
     if entry.endswith("*"):
@@ -91,6 +96,33 @@ def _find(names: Sequence[str], entry: int | str) -> list[int]:
             return found
     close = difflib.get_close_matches(entry, names, n=5, cutoff=0.4) or list(names[:5])
     raise ValueError(f"There is no class {entry!r}; close names are {', '.join(close)}.")
+
+
+def class_names(data: Dataset) -> list[str]:
+    """Names of all classes in words, in the order of their numbers.
+
+    Parameters
+    ----------
+    data : torch.utils.data.Dataset
+        A data set of torchvision or an ImageFolder, which have ``classes``.
+
+    Returns
+    -------
+    names : list of str
+        Synonyms have commas between them. Numbers of WordNet, which are the folders of ImageNet
+        (n02085620), become its words, by timm.
+    """
+    names = [name if isinstance(name, str) else ", ".join(name) for name in data.classes]
+    if not all(re.fullmatch(r"n\d{8}", name) for name in names):
+        return names
+    from timm.data import ImageNetInfo
+
+    words = ImageNetInfo("imagenet-22k")
+    known = set(words.label_names())
+    return [
+        words.label_name_to_description(name, detailed=False) if name in known else name
+        for name in names
+    ]
 
 
 def labels_of(data: Dataset) -> Tensor:

@@ -211,6 +211,8 @@ class Training:
                 row = self._run_epoch(epoch, loader, validation, score)
                 epochs.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "score") if k in row})
                 fabric.log_dict(row, step=epoch)
+                for logger in fabric.loggers:
+                    logger.save()  # some keep many rows back
                 self._save()
         unwrap(self._student).load_state_dict(state["best"])
 

@@ -13,7 +13,14 @@ from subdistill.data import device_of
 from subdistill.distill import distill
 from subdistill.evaluate import accuracy
 from subdistill.export import export_student
-from subdistill.subtask import find_classes, image_transform, load_images, select_classes, split
+from subdistill.subtask import (
+    class_names,
+    find_classes,
+    image_transform,
+    load_images,
+    select_classes,
+    split,
+)
 from subdistill.training import Recipe
 from subdistill.vision import load_model
 
@@ -130,7 +137,7 @@ def run(config: Config, folder: Path) -> dict[str, float | str]:
     train = load_images(config.data, root=config.root, transform=augmented)
     calm = load_images(config.data, root=config.root, transform=plain)
     test = load_images(config.data, train=False, root=config.root, transform=plain)
-    classes = find_classes(train.classes, config.classes or range(len(train.classes)))
+    classes = find_classes(class_names(train), config.classes or range(len(train.classes)))
     subtask = select_classes(train, classes)
     chosen, _ = split(subtask, config.fraction, seed=recipe.seed)
     held_out, kept = split(chosen, config.validation, seed=recipe.seed)

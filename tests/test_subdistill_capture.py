@@ -187,6 +187,16 @@ def test_compiled_model():
     assert captured._outputs == {}
 
 
+def test_gradients_of_a_compiled_model():
+    """Those of the model itself, also where one layer follows from another in one graph."""
+    model, x = conv_net(inplace=False), torch.randn(2, 3, 8, 8)
+    gradients = []
+    for wrapped in (model, torch.compile(model, backend="aot_eager")):
+        with frozen(wrapped), Capture(wrapped, ["0", "1", "3"], gradients=True) as captured:
+            gradients.append(captured.gradients(wrapped(x)[:, 0]))
+    torch.testing.assert_close(*gradients)
+
+
 def test_autocast():
     model, x = conv_net(), torch.randn(2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16), frozen(model):

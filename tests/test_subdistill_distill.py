@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("lightning_fabric")
 
 from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, same, trained_teacher  # noqa: E402
 from lightning_fabric import Fabric  # noqa: E402
+from lightning_fabric.loggers import CSVLogger  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
@@ -301,16 +303,12 @@ def test_two_processes(tmp_path):
     assert "done 2" in run.stdout
 
 
-def test_loggers_of_fabric(teacher):
-    class Logger:
-        def __init__(self):
-            self.rows = []
-
-        def log_metrics(self, metrics, step):
-            self.rows.append((step, metrics))
-
-    logger = Logger()
+def test_loggers_of_fabric(teacher, tmp_path):
+    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=100)
     fabric = Fabric(accelerator="cpu", devices=1, loggers=[logger])
     found = distill(teacher, net(1, 4), loader(), layers=LAYERS, recipe=FAST, fabric=fabric)
-    assert [row for _, row in logger.rows] == found.history
-    assert [step for step, _ in logger.rows] == [0, 1, 2]
+    with (Path(logger.log_dir) / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [0, 1, 2]
+    for name in found.history[0]:
+        assert [float(row[name]) for row in rows] == [row[name] for row in found.history]

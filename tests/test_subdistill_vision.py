@@ -4,6 +4,7 @@ import argparse
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from subdistill.pairing import pair_layers  # noqa: E402
 from subdistill.subtask import (  # noqa: E402
     SUPERCLASSES,
     Selection,
+    class_names,
     find_classes,
     image_transform,
     labels_of,
@@ -186,6 +188,19 @@ def test_classes_by_name():
         find_classes(names, [7])
     with pytest.raises(ValueError, match="name a class twice"):
         find_classes(names, ["terrier*", 2])
+
+
+def test_imagenet_in_words():
+    pytest.importorskip("timm")
+    folders = SimpleNamespace(classes=["n01440764", "n02012849", "n02096294", "n03126707"])
+    names = class_names(folders)
+    assert names == ["tench, Tinca tinca", "crane", "Australian terrier", "crane"]
+    assert find_classes(names, ["Tinca tinca", ["terrier*", 1]]) == [0, [2, 1]]
+    with pytest.raises(ValueError, match=r"Several classes are called 'crane'.*\[1, 3\]"):
+        find_classes(names, ["crane"])
+    assert class_names(SimpleNamespace(classes=[("tench", "Tinca tinca")])) == names[:1]
+    unknown = ["n01440764", "n99999999"]
+    assert class_names(SimpleNamespace(classes=unknown)) == [names[0], unknown[1]]
 
 
 def test_selected_labels_are_renumbered(images):
