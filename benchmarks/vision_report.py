@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +31,27 @@ def read_rows() -> list[dict]:
     return rows
 
 
-def best_weights(rows: list[dict], subtask: str, seed: int) -> dict[tuple, float]:
-    """Weight with the highest validation score on a subtask, by fraction and method."""
-    best = {}
+def best_weights(rows: list[dict], seed: int) -> dict[tuple, float]:
+    """Weight with the highest mean validation score at a seed, by fraction and method.
+
+    Weights that have not run on all subtasks are left out.
+    """
+    scores = defaultdict(list)
     for row in rows:
-        key = row["fraction"], row["method"]
-        searched = (row["subtask"], row["seed"]) == (subtask, seed)
-        if searched and (key not in best or row["validation"] > best[key]["validation"]):
-            best[key] = row
-    return {key: row["weight"] for key, row in best.items()}
+        if row["seed"] == seed:
+            scores[row["fraction"], row["method"], row["weight"]].append(row["validation"])
+    most = max(map(len, scores.values()), default=0)
+    best = {}
+    for (fraction, method, weight), found in sorted(scores.items()):
+        mean, key = np.mean(found), (fraction, method)
+        if len(found) == most and mean > best.get(key, (0,))[0]:
+            best[key] = mean, weight
+    return {key: weight for key, (_, weight) in best.items()}
 
 
-def chosen_rows(rows: list[dict], subtask: str, seed: int) -> list[dict]:
-    """Rows with the chosen weights."""
-    best = best_weights(rows, subtask, seed)
+def chosen_rows(rows: list[dict], seed: int) -> list[dict]:
+    """Rows with the weights chosen at a seed."""
+    best = best_weights(rows, seed)
     return [r for r in rows if r["weight"] == best.get((r["fraction"], r["method"]))]
 
 
@@ -122,9 +129,9 @@ def plot(rows: list[dict], methods: list[str]):
     return figure
 
 
-def write_report(methods: list[str], ablation: list[str], subtask: str, seed: int) -> None:
-    """Print the tables and draw the picture, with the weights chosen on a subtask and seed."""
-    found = chosen_rows(read_rows(), subtask, seed)
+def write_report(methods: list[str], ablation: list[str], seed: int) -> None:
+    """Print the tables and draw the picture, with the weights chosen at a seed."""
+    found = chosen_rows(read_rows(), seed)
     rows = complete([r for r in found if r["method"] in methods], methods)
     for fraction in sorted({r["fraction"] for r in rows}):
         print(f"\n{100 * fraction:.0f} % of the images\n")
