@@ -133,7 +133,7 @@ def run_methods(names: list[str], fraction: float, args) -> None:
         return itertools.product(SUBTASKS, [fraction], seeds, methods)
 
     layered = [method for method in names if method != "KD"]
-    _run_cells([(*p, w) for w in WEIGHTS[1:] for p in places([SEARCH], layered)], args)
+    _run_cells([(*p, w) for p in places([SEARCH], layered) for w in WEIGHTS[1:]], args)
     best = best_weights(read_rows(), SEARCH)
     low = [m for m in layered if best[fraction, m] == WEIGHTS[1]]
     _run_cells([(*p, WEIGHTS[0]) for p in places([SEARCH], low)], args)
