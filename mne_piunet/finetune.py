@@ -19,7 +19,7 @@ from mne_piunet.export import write_model
 from mne_piunet.inference import torch_network
 from mne_piunet.prepared import PIUNet, free_gain, make_piunet, source_axes
 from mne_piunet.simulation import Case, background
-from mne_piunet.training import Recipe, run_network, total_loss
+from mne_piunet.training import Recipe, has_bfloat16, run_network, total_loss
 from mne_piunet.validation import LINES, score_examples
 from mne_piunet.weights import Weights
 
@@ -173,7 +173,7 @@ def _train(network, cases, minutes, learning_rate, rng) -> int:
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     start, step, spent = time.monotonic(), 0, 0.0
-    network.train()
+    network.train().to(memory_format=torch.channels_last_3d)
     bar = tqdm(total=60 * minutes, unit="s", disable=logger.level > logging.INFO)
     with bar:
         try:
@@ -185,9 +185,10 @@ def _train(network, cases, minutes, learning_rate, rng) -> int:
                 rate *= 0.5 * (1 + math.cos(math.pi * spent / (60 * minutes)))
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * rate
-                with torch.autocast("cpu", torch.bfloat16):
-                    output = network(torch.from_numpy(inputs))
-                loss = total_loss(output, targets, torch.from_numpy(inputs), Recipe(), generator)
+                inputs = torch.from_numpy(inputs).to(memory_format=torch.channels_last_3d)
+                with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+                    output = network(inputs)
+                loss = total_loss(output, targets, inputs, Recipe(), generator)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

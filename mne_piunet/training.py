@@ -190,7 +190,7 @@ def train(
     every : float
         Minutes between checkpoints.
     fabric : lightning_fabric.Fabric | None
-        Devices and precision; by default the processor with bfloat16.
+        Devices and precision; by default the processor, in bfloat16 where it has that.
     %(verbose)s
 
     Returns
@@ -200,13 +200,14 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _keep_recipe(recipe, folder / "recipe.json")
-    fabric = fabric or Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    precision = "bf16-mixed" if has_bfloat16() else "32-true"
+    fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=precision)
     torch.manual_seed(recipe.seed)
     if recipe.start:
         network = torch_network(load_piunet(recipe.start))
     else:
         network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
-    network = network.train()
+    network = network.train().to(memory_format=torch.channels_last_3d)  # half the time
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -243,6 +244,7 @@ def train(
         while state["step"] < recipe.n_steps:
             step = state["step"]
             inputs, targets = (fabric.to_device(x) for x in batch.result())
+            inputs = inputs.to(memory_format=torch.channels_last_3d)
             batch = ahead.submit(examples.batch, step + 1)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)
@@ -271,6 +273,11 @@ def train(
         batch.cancel()
     save()
     return checkpoint
+
+
+def has_bfloat16() -> bool:
+    """Tell whether the processor computes in bfloat16; where it does not, that is emulated."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def total_loss(
