@@ -145,7 +145,8 @@ def dugh(
         column is enough where it is Toeplitz); only its shape counts.
     occam : float
         How often the sources' part of the log-determinant counts, from 1 on: sources pay so many
-        times for what they could explain, as a guard against errors of the gain.
+        times for what they could explain, as a guard against errors of the gain. With known noise
+        and white time courses it is the same as so many times the noise.
     select : bool
         Switch off sources that do not gain their price c in evidence. Without it, only sources
         without which the cost is lower go.

@@ -186,6 +186,19 @@ def test_the_more_sources_pay_the_fewer_remain(noise, noise_temporal):
     assert counts[0] > counts[2]
 
 
+def test_with_known_noise_occam_is_as_much_more_noise():
+    """For white time courses occam log|Sigma| is the cost of the data for Sigma occam times."""
+    data, gain, _ = simulate(n_trials=2)
+    options = dict(temporal="identity", noise="fixed", tol=1e-9, max_iter=2000)
+    paying = dugh(data, gain, occam=3, **options)
+    noisy = dugh(data, gain, noise_basis=np.sqrt(3) * np.eye(len(gain)), **options)
+    assert paying.converged
+    assert noisy.converged
+    assert set(paying.active) == set(noisy.active)
+    np.testing.assert_allclose(3 * paying.source_variance, noisy.source_variance, rtol=1e-3)
+    np.testing.assert_allclose(paying.sources, noisy.sources, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("occam", [1.0, 3.0])
 def test_it_ends_in_a_minimum(occam):
     """Of the variance of each true source and of each sensor's noise alone."""
