@@ -8,10 +8,8 @@
     batches, epochs (with five times the images, fewer by the square root of five) and optimizer.
     Subspaces have four dimensions in all layers. Each method's weight of the layers is the one
     with which it is best on the validation images of the first seed, in the mean over all
-    subtasks: 10, 100 or 1000, and 1 where 10 was best. 10 % comes first, and its first seed before
-    the others. The four
-    dimensions, batches and learning rate were chosen for SubDistill on training images of
-    "animals" that the first seed leaves.
+    subtasks: 10, 100 or 1000, and 1 where 10 was best. The four dimensions, batches and learning
+    rate were chosen for SubDistill on training images of "animals" that the first seed leaves.
 ``ablation``
     The grid, at 10 %, of SubDistill without one of its choices each.
 ``table``

@@ -200,14 +200,15 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _keep_recipe(recipe, folder / "recipe.json")
-    precision = "bf16-mixed" if has_bfloat16() else "32-true"
-    fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=precision)
+    if fabric is None:
+        precision = "bf16-mixed" if has_bfloat16() else "32-true"
+        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     torch.manual_seed(recipe.seed)
     if recipe.start:
         network = torch_network(load_piunet(recipe.start))
     else:
         network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
-    network = network.train().to(memory_format=torch.channels_last_3d)  # half the time
+    network = network.train().to(memory_format=torch.channels_last_3d)  # for speed
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -277,7 +278,8 @@ def train(
 
 def has_bfloat16() -> bool:
     """Tell whether the processor computes in bfloat16; where it does not, that is emulated."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # private: torch 2.6 has no public name for it; absent where torch has no oneDNN
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def total_loss(

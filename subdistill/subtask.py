@@ -115,8 +115,10 @@ def class_names(data: Dataset) -> list[str]:
     names = [name if isinstance(name, str) else ", ".join(name) for name in data.classes]
     if not all(re.fullmatch(r"n\d{8}", name) for name in names):
         return names
-    from timm.data import ImageNetInfo
-
+    try:
+        from timm.data import ImageNetInfo
+    except ImportError as error:
+        raise ImportError(f'{error}: pip install "mne-invkit[vision]".') from error
     words = ImageNetInfo("imagenet-22k")
     known = set(words.label_names())
     return [
