@@ -50,7 +50,7 @@ def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int
     names : sequence of str
         Names of all classes, in the order of their numbers; see :func:`class_names`.
     classes : sequence
-        Each a number, a name or one of several with commas between them ("tench" for "tench, Tinca
+        Each a number, a name or some of several with commas between them ("tench" for "tench, Tinca
         tinca"), a word with an asterisk at its end for all names that contain it
         ("terrier*"), a superclass of CIFAR-100, which stands for its five classes, or a list of
         these, which becomes a group that counts as one class.
@@ -83,7 +83,8 @@ def _find(names: Sequence[str], entry: int | str) -> list[int]:
         if not 0 <= entry < len(names):
             raise ValueError(f"There is no class {entry}, only 0 to {len(names) - 1}.")
         return [entry]
-    found = [n for n, name in enumerate(names) if entry in (name, *name.split(", "))]
+    words = set(entry.split(", "))
+    found = [n for n, name in enumerate(names) if entry == name or words <= {*name.split(", ")}]
     if len(found) > 1:
         raise ValueError(f"Several classes are called {entry!r}: pass one of the numbers {found}.")
     if found:
@@ -109,8 +110,8 @@ def class_names(data: Dataset) -> list[str]:
     Returns
     -------
     names : list of str
-        Synonyms have commas between them. Numbers of WordNet, which are the folders of ImageNet
-        (n02085620), become its words, by timm.
+        Synonyms have commas between them. Numbers of WordNet, which are the folders of ImageNet,
+        get its words before them, by timm: "Chihuahua, n02085620".
     """
     names = [name if isinstance(name, str) else ", ".join(name) for name in data.classes]
     if not all(re.fullmatch(r"n\d{8}", name) for name in names):
@@ -121,10 +122,11 @@ def class_names(data: Dataset) -> list[str]:
         raise ImportError(f'{error}: pip install "mne-invkit[vision]".') from error
     words = ImageNetInfo("imagenet-22k")
     known = set(words.label_names())
-    return [
-        words.label_name_to_description(name, detailed=False) if name in known else name
-        for name in names
-    ]
+
+    def described(name: str) -> str:
+        return f"{words.label_name_to_description(name, detailed=False)}, {name}"
+
+    return [described(name) if name in known else name for name in names]
 
 
 def labels_of(data: Dataset) -> Tensor:

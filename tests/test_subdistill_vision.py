@@ -194,11 +194,13 @@ def test_imagenet_in_words():
     pytest.importorskip("timm")
     folders = SimpleNamespace(classes=["n01440764", "n02012849", "n02096294", "n03126707"])
     names = class_names(folders)
-    assert names == ["tench, Tinca tinca", "crane", "Australian terrier", "crane"]
+    words = ["tench, Tinca tinca", "crane", "Australian terrier", "crane"]
+    assert names == [f"{w}, {number}" for w, number in zip(words, folders.classes, strict=True)]
     assert find_classes(names, ["Tinca tinca", ["terrier*", 1]]) == [0, [2, 1]]
+    assert find_classes(names, ["n03126707", names[1], "tench, Tinca tinca"]) == [3, 1, 0]
     with pytest.raises(ValueError, match=r"Several classes are called 'crane'.*\[1, 3\]"):
         find_classes(names, ["crane"])
-    assert class_names(SimpleNamespace(classes=[("tench", "Tinca tinca")])) == names[:1]
+    assert class_names(SimpleNamespace(classes=[("tench", "Tinca tinca")])) == words[:1]
     unknown = ["n01440764", "n99999999"]
     assert class_names(SimpleNamespace(classes=unknown)) == [names[0], unknown[1]]
 
