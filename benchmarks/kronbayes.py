@@ -30,7 +30,7 @@ from mne_invkit.heads import template_forward
 from mne_invkit.scores import score
 from mne_invkit.signals import time_courses
 from mne_invkit.simulate import simulate_evoked
-from mne_kronbayes import apply_kron_bayes
+from mne_kronbayes import apply_kron_bayes, learn_skull
 
 SFREQ = 100.0
 CORRELATIONS = (0.0, 0.0), (0.5, 0.0), (0.95, 0.0), (0.5, 0.5), (0.95, 0.95)  # sources, noise
@@ -53,6 +53,11 @@ the cells in which one of MNE's solvers or plain Champagne has the smaller EMD o
 
 def kronbayes(sim, forward, **options):
     return apply_kron_bayes(sim.evoked, forward, sim.noise_cov, pick_ori="vector", **options)
+
+
+def with_skull(sim, forward, **options):
+    forward, _ = learn_skull(sim.evoked, forward, sim.noise_cov, **options)
+    return kronbayes(sim, forward, **options)
 
 
 def gamma_map(sim, forward):
@@ -87,6 +92,8 @@ OURS = {
     "kronbayes occam=2": partial(kronbayes, occam=2),
     "kronbayes occam=2, full noise": partial(kronbayes, occam=2, noise="full"),
     "kronbayes occam=2, identity": partial(kronbayes, occam=2, temporal="identity"),
+    "kronbayes occam=2, scalar noise": partial(kronbayes, occam=2, noise="scalar"),
+    "kronbayes occam=2, scalar noise, skull": partial(with_skull, occam=2, noise="scalar"),
 }
 RIVALS = {
     "Champagne": partial(kronbayes, temporal="identity", noise="fixed"),
