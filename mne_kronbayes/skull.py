@@ -7,7 +7,7 @@ from functools import partial
 
 import mne
 import numpy as np
-from mne.utils import logger, verbose
+from mne.utils import logger, verbose, warn
 
 from mne_invkit.problem import Instance
 from mne_invkit.skull import change_skull
@@ -63,6 +63,9 @@ def learn_skull(
     The search climbs from the given conductivity in steps of an octave, then of half an octave, and
     ends at the vertex of a parabola: six to nine fits.
 
+    Averages of few trials may not tell the skull at all; a factor at one of the bounds, of which it
+    warns, is a sign of it.
+
     References
     ----------
     Akalin Acar, Z., Acar, C. E. & Makeig, S. (2016). Simultaneous head tissue conductivity and EEG
@@ -94,12 +97,17 @@ def learn_skull(
         return costs[octave]
 
     def around(step: float) -> list[float]:
-        return [n for n in (best, best - step, best + step) if low <= n <= high]
+        return [best, max(best - step, low), min(best + step, high)]
 
     for step in _STEPS:
         while (better := min(around(step), key=cost)) != best:
             best = better
-    if len(around(step)) == 3:
+    if best in (low, high):
+        warn(
+            f"The cost is least at the bound, a skull that conducts {2.0**best:g} times as well: the "
+            "data do not tell it, or more than the skull is wrong with the forward solution."
+        )
+    elif low <= best - step and best + step <= high:
         here, less, more = map(cost, around(step))
         if less + more > 2 * here:
             vertex = best + step / 2 * (less - more) / (less - 2 * here + more)
