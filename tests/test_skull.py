@@ -33,14 +33,17 @@ def templates(eeg_info):
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
-def test_spheres_become_spheres_of_another_skull(eeg_info, discrete, factor):
+def test_spheres_become_spheres_of_another_skull(eeg_info, factor):
     def spheres(skull):
         sphere = mne.make_sphere_model(
             [0, 0, 0.04], 0.095, relative_radii=(8 / 9.2, 8.5 / 9.2, 1), sigmas=(0.3, skull, 0.3),
             verbose=False,
         )  # fmt: skip
-        return mne.make_forward_solution(info, None, discrete, sphere, verbose=False)
+        return mne.make_forward_solution(info, None, src, sphere, verbose=False)
 
+    src = mne.setup_volume_source_space(
+        pos=15.0, sphere=(0, 0, 0.04, 0.08), sphere_units="m", verbose=False
+    )
     info, places = eeg_info.copy(), {}
     for name, position in info.get_montage().get_positions()["ch_pos"].items():
         outward = position - [0, 0, 0.04]
@@ -54,7 +57,7 @@ def test_spheres_become_spheres_of_another_skull(eeg_info, discrete, factor):
         for gain in (before, found)
     ]
     assert errors[0] > 0.2
-    assert errors[1] < 0.02
+    assert errors[1] < 0.2 * errors[0]
 
 
 def test_template_gets_near_that_of_its_bem(templates):
