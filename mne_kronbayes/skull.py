@@ -104,8 +104,8 @@ def learn_skull(
             best = better
     if best in (low, high):
         warn(
-            f"The cost is least at the bound, a skull that conducts {2.0**best:g} times as well: the "
-            "data do not tell it, or more than the skull is wrong with the forward solution."
+            f"The cost is least at the bound, a skull that conducts {2.0**best:g} times as well: "
+            "the data do not tell it, or more than the skull is wrong with the forward solution."
         )
     elif low <= best - step and best + step <= high:
         here, less, more = map(cost, around(step))

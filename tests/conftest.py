@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if PARALLEL:  # before numpy and torch: processes of many threads each would wait for another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import matplotlib
 import mne
 import numpy as np
@@ -22,7 +26,9 @@ def cache(tmp_path_factory):
     """Keep the template in the user's cache if one is set, else in a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get("MNE_INVKIT_CACHE"):
-            patch.setenv("MNE_INVKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+            folder = tmp_path_factory.getbasetemp()
+            folder = folder.parent if PARALLEL else folder  # that of all processes
+            patch.setenv("MNE_INVKIT_CACHE", str(folder / "cache"))
         yield
 
 

@@ -43,7 +43,7 @@ def test_quick_start_has_two_commands():
     section = re.search(r"^## Quick start\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)[1]
     demo, tests = blocks("bash", section)
     assert demo.strip().endswith("mne-invkit demo")
-    assert tests.strip().endswith("pytest")
+    assert tests.strip().endswith("pytest -n 2 --dist loadfile")
     assert all(len(block.strip().splitlines()) == 1 for block in (demo, tests))
 
 
