@@ -23,6 +23,7 @@ from mne_piunet import apply_piunet, make_piunet
 from mne_piunet.inference import load_network
 from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, N_PATCHES
 from mne_piunet.pursuit import N_STEPS
+from mne_piunet.sparse import SWEEPS
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V
@@ -262,11 +263,16 @@ SOLVERS = {
 
 
 def starts(weights) -> dict[str, Callable]:
-    sharp = N_MOMENTS + N_PATCHES - N_STEPS - 1
+    sparse = N_MOMENTS + N_PATCHES - len(SWEEPS)
+    sharp = sparse - N_STEPS - 1
     return {
         "network": load_network(weights),
         "first patch": partial(patch_strength, channel=sharp),
         "all patches": partial(patch_strength, channel=sharp + N_STEPS),
+        **{
+            f"sparse learning, sweep {sweep}": partial(patch_strength, channel=sparse + k)
+            for k, sweep in enumerate(SWEEPS)
+        },
         "eLORETA": lambda inputs: np.linalg.norm(inputs[:, 3:6], axis=1)[:, None].repeat(4, 1),
     }
 

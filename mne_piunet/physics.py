@@ -9,11 +9,13 @@ import numpy as np
 from mne_piunet.grid import SPACING, Grid, make_grid
 from mne_piunet.pseudoinverse import LAMBDAS, eloreta
 from mne_piunet.pursuit import EXPONENTS, N_STEPS, Pursuit, make_pursuit
+from mne_piunet.sparse import SWEEPS, SparsePatches, make_sparse
 
 N_MOMENTS = 3 * len(LAMBDAS)
 """Leading channels: x, y and z for each regularization."""
-N_PATCHES = len(EXPONENTS) * (N_STEPS + 1)
-"""Channels after them: for each exponent every patch, then all patches together."""
+N_PATCHES = len(EXPONENTS) * (N_STEPS + 1) + len(SWEEPS)
+"""Channels after them: for each exponent every patch of the pursuit, then all of them together;
+then all patches of the sparse learning, after each of its sweeps."""
 MASK = N_MOMENTS + N_PATCHES + N_STEPS + 2
 """Channel that is 1 where there are sources; before it the loudness of what each patch leaves
 and of the data, and the number of sensors."""
@@ -41,7 +43,9 @@ class Physics:
     basis : ndarray of float32, shape (n_lambdas, n_sensors, n_sensors)
         Data to eigenvectors, filtered for each regularization.
     pursuit : Pursuit
-        Patches that explain the data.
+        Patches that explain the data one after the other.
+    sparse : SparsePatches
+        Patches that explain them together.
     static : ndarray of float32, shape (4, n_voxels)
         Number of sensors, whether a voxel has sources, their density, and the norm of their
         gain.
@@ -52,6 +56,7 @@ class Physics:
     back: np.ndarray
     basis: np.ndarray
     pursuit: Pursuit
+    sparse: SparsePatches
     static: np.ndarray
 
     def inputs(self, data: np.ndarray, *, noise_power: float | np.ndarray = 1.0) -> np.ndarray:
@@ -81,7 +86,8 @@ class Physics:
         out[:, :N_MOMENTS, self.voxels] = moments
         maps, left = self.pursuit.run(data)
         maps = np.concatenate([maps, maps.sum(axis=1, keepdims=True)], axis=1)
-        maps = maps.reshape(N_PATCHES, -1, n_times)
+        maps = maps.reshape(-1, *maps.shape[2:])
+        maps = np.concatenate([maps, self.sparse.run(data, noise_power)])
         maps /= np.maximum(maps.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         maps = 1 - np.log10(maps + FLOOR) / np.log10(FLOOR)
         loud = N_MOMENTS + N_PATCHES
@@ -128,12 +134,14 @@ def make_physics(
     static[2, voxels] = np.minimum(grid.n_sources[voxels] / 4, 1)
     static[3, voxels] = norm / norm.max()
     fields = (grid.scatter @ columns).reshape(*grid.shape, -1, len(gain))
+    pursuit = make_pursuit(fields, grid.n_sources, voxels, SPACING)
     return Physics(
         grid=grid,
         voxels=voxels,
         back=back,
         basis=basis,
-        pursuit=make_pursuit(fields, grid.n_sources, voxels, SPACING),
+        pursuit=pursuit,
+        sparse=make_sparse(pursuit),
         static=static,
     )
 

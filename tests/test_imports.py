@@ -60,6 +60,7 @@ def test_package_does_without(package, forbidden):
                 "physics",
                 "pursuit",
                 "sharing",
+                "sparse",
                 "losses",
                 "network",
             )

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mne_invkit.baselines import fit_eloreta
+from mne_invkit.demo import HAND_AREA
 from mne_invkit.heads import template_forward
+from mne_invkit.positions import take_snapshot
 from mne_piunet import apply_piunet, list_models, load_piunet, make_piunet
 from mne_piunet.grid import SPACING
 from mne_piunet.inference import BACKENDS, load_network
@@ -96,6 +98,18 @@ def test_amplitudes_fit_the_data(make_columns):
     field = operator.problem.gain @ operator.estimate(data)
     explained = 1 - np.sum((data - field) ** 2, axis=0) / np.sum(data**2, axis=0)
     assert np.median(explained) > 0.6
+
+
+def test_hand_area_of_a_real_recording(sep):
+    """The N20 of the median nerve, by sources that point along the cortex's normals."""
+    forward = template_forward(sep.evoked.info, verbose=False)
+    forward = mne.convert_forward_solution(forward, force_fixed=True, verbose=False)
+    time = sep.evoked.times[sep.evoked.data.std(axis=0).argmax()]
+    evoked = sep.evoked.copy().crop(time, time)
+    stc = apply_piunet(evoked, forward, sep.noise_cov)
+    peak = take_snapshot(stc, forward["src"], time=time).peak()
+    print(f"{np.linalg.norm(peak.position - HAND_AREA):.0f} mm from the hand area")
+    assert np.linalg.norm(peak.position - HAND_AREA) < 20
 
 
 @pytest.mark.parametrize("ear", ["left", "right"])
