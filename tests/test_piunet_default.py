@@ -56,8 +56,8 @@ def make_columns(eeg_info):
 
     def make(skull):
         rng = np.random.default_rng(0)
-        true = rng.choice(forward["nsource"], 40, replace=False)
-        moments = rng.standard_normal((40, 3))
+        true = rng.choice(forward["nsource"], 400, replace=False)
+        moments = rng.standard_normal((400, 3))
         gain = heads[skull]["sol"]["data"].reshape(32, -1, 3)[:, true]
         fields = np.einsum("mno,no->mn", gain, moments)
         fields *= 10e-6 / fields.std(axis=0)
@@ -79,7 +79,7 @@ def test_single_sources_are_found_and_sharper_than_by_eloreta(skull, make_column
         apply_piunet(evoked, forward, noise_cov),
         fit_eloreta(evoked, forward, noise_cov, loose=1.0).stc,
     ):
-        errors.append(apart[stc.data.argmax(axis=0), np.arange(40)])
+        errors.append(apart[stc.data.argmax(axis=0), np.arange(400)])
         spreads.append(np.median(np.sum(stc.data * apart, axis=0) / stc.data.sum(axis=0)))
     ours, theirs = np.median(errors, axis=1)
     print(f"skull {skull}: median errors, mm: PIUNet {1e3 * ours:.1f}, eLORETA {1e3 * theirs:.1f}")
@@ -117,7 +117,7 @@ def test_hand_area_of_a_real_recording(sep):
 def test_auditory_cortex_of_real_recordings(kind, ear, auditory):
     """Around 100 ms, the strongest source of each hemisphere.
 
-    The EEG of three (left) or six trials tells little: its distance is printed only.
+    The EEG of three (left) or six trials tells little: what it finds is printed only.
     """
     evokeds, forward, noise_cov = auditory
     evoked = evokeds[ear]
@@ -131,6 +131,6 @@ def test_auditory_cortex_of_real_recordings(kind, ear, auditory):
         mine = np.flatnonzero(side * places[:, 0] > 0)
         peak = mine[strength[mine].argmax()]
         distance = np.linalg.norm(places[peak] - cortex)
-        print(f"{ear} ear, {kind}: {1e3 * distance:.0f} mm from {cortex}")
-        assert kind == "eeg" or distance < 0.02
-        assert strength[peak] > 0.2 * strength.max()
+        share = strength[peak] / strength.max()
+        print(f"{ear} ear, {kind}: {1e3 * distance:.0f} mm from {cortex}, share {share:.2f}")
+        assert kind == "eeg" or (distance < 0.02 and share > 0.2)
