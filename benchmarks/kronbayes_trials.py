@@ -21,7 +21,7 @@ from mne_invkit.metrics import localization_error
 from mne_invkit.scores import dense_data, source_positions
 from mne_invkit.signals import time_courses
 from mne_invkit.simulate import simulate_evoked
-from mne_kronbayes import apply_kron_bayes
+from mne_kronbayes import apply_kron_bayes, learn_skull
 
 SFREQ, N_TRIALS, FEW = 100.0, 50, 5
 DATA_CONDUCTIVITY = (0.3, 0.012, 0.3)
@@ -33,12 +33,16 @@ OPTIONS = {
     "kronbayes occam=2": dict(occam=2),
     "kronbayes occam=2, identity": dict(occam=2, temporal="identity"),
 }
+LEARNED = {"kronbayes skull": {}, "kronbayes scalar noise, skull": dict(noise="scalar")}
 
 
 def solutions(evoked, forward, noise_cov):
     """Vector estimates by solver."""
     for name, options in OPTIONS.items():
         yield name, apply_kron_bayes(evoked, forward, noise_cov, pick_ori="vector", **options)
+    for name, options in LEARNED.items():
+        learned, _ = learn_skull(evoked, forward, noise_cov, **options)
+        yield name, apply_kron_bayes(evoked, learned, noise_cov, pick_ori="vector", **options)
     averaged = noise_cov.copy()  # gamma_map does not know of nave
     averaged["data"] = averaged["data"] / evoked.nave
     yield (
