@@ -173,19 +173,19 @@ def _train(network, cases, minutes, learning_rate, rng) -> int:
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     start, step, spent = time.monotonic(), 0, 0.0
-    network.train().to(memory_format=torch.channels_last_3d)
+    network.train()
     bar = tqdm(total=60 * minutes, unit="s", disable=logger.level > logging.INFO)
     with bar:
         try:
             while spent < 60 * minutes:
                 case = cases[rng.integers(len(cases))]
                 inputs, moments = case.draw(_BATCH, rng)
+                inputs = torch.from_numpy(inputs)
                 targets = torch.from_numpy(case.targets(moments))
                 rate = min(1, (step + 1) / _WARMUP)
                 rate *= 0.5 * (1 + math.cos(math.pi * spent / (60 * minutes)))
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * rate
-                inputs = torch.from_numpy(inputs).to(memory_format=torch.channels_last_3d)
                 with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
                     output = network(inputs)
                 loss = total_loss(output, targets, inputs, Recipe(), generator)

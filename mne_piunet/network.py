@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
 
@@ -49,6 +50,25 @@ class Residual(nn.Module):
         return self.shortcut(x) + self.second(y)
 
 
+class Join(nn.Conv3d):
+    """Convolution without overlap, from the voxels of some blocks to features of each."""
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        """Map shape (batch, n_in, n_blocks * block) to (batch, n_out, n_blocks)."""
+        return functional.conv1d(
+            voxels, self.weight.flatten(2), self.bias, stride=math.prod(self.kernel_size)
+        )
+
+
+class Split(nn.ConvTranspose3d):
+    """Transposed convolution without overlap, from features of some blocks to their voxels."""
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        """Map shape (batch, n_in, n_blocks) to (batch, n_out, n_blocks * block)."""
+        voxels = (blocks.mT @ self.weight.flatten(1)).unflatten(2, (self.out_channels, -1))
+        return voxels.transpose(1, 2).flatten(2) + self.bias[:, None]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over all voxels."""
 
@@ -62,12 +82,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, about: Tensor) -> Tensor:
         """Return the input plus what the voxels tell each other."""
-        batch, channels = x.shape[:2]
         tokens = self.norm(x).flatten(2).transpose(1, 2)
-        qkv = self.qkv(tokens).reshape(batch, -1, 3, self.n_heads, channels // self.n_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        near = (query / math.sqrt(query.shape[-1]) @ key.mT).softmax(dim=-1)  # few voxels
-        mixed = self.out((near @ value).transpose(1, 2).reshape(batch, -1, channels))
+        qkv = self.qkv(tokens).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(*qkv.unbind(0))
+        mixed = self.out(mixed.transpose(1, 2).flatten(2))
         return x + mixed.transpose(1, 2).reshape(x.shape)
 
 
@@ -90,7 +108,7 @@ class PatchUNet(nn.Module):
         Channels of each level; each halves the grid of the one before.
     n_blocks : sequence of int
         Residual blocks of each level, on the way down and on the way up; the lowest level has
-        attention after every second one.
+        attention after every second one and after the last.
     patch : int
         Side of a patch in voxels; 1 is a U-Net at full resolution, as in the paper.
     """
@@ -99,11 +117,12 @@ class PatchUNet(nn.Module):
         self, widths: Sequence[int] = (16, 64), n_blocks: Sequence[int] = (1, 4), patch: int = 2
     ):
         super().__init__()
+        self.patch = patch
         self.multiple = patch * 2 ** (len(widths) - 1)
         self.about = nn.Sequential(
             nn.Linear(N_INPUTS, _N_GLOBAL), nn.SiLU(), nn.Linear(_N_GLOBAL, _N_GLOBAL), nn.SiLU()
         )
-        self.stem = nn.Conv3d(N_INPUTS, widths[0], patch, stride=patch)
+        self.stem = Join(N_INPUTS, widths[0], patch, stride=patch)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for width, lower, n in zip(widths, widths[1:], n_blocks, strict=False):
@@ -115,12 +134,12 @@ class PatchUNet(nn.Module):
         self.middle = Blocks()
         for k in range(n_blocks[-1]):
             self.middle.append(Residual(widths[-1], widths[-1]))
-            if k % 2:
+            if k % 2 or k == n_blocks[-1] - 1:
                 self.middle.append(Attention(widths[-1]))
         self.head = nn.Sequential(
             nn.GroupNorm(_groups(widths[0]), widths[0]),
             nn.SiLU(),
-            nn.ConvTranspose3d(widths[0], 4, patch, stride=patch),
+            Split(widths[0], 4, patch, stride=patch),
         )
         self.weigh = nn.Linear(_N_GLOBAL, _N_MAPS)
         self.tilt = nn.Linear(_N_GLOBAL, N_INPUTS)
@@ -141,10 +160,16 @@ class PatchUNet(nn.Module):
             Moment, then strength, of each voxel. Strengths sum to 1 over the voxels with
             sources, and no moment is longer.
         """
-        inputs, mask = x.float(), x[:, MASK : MASK + 1].float()
-        voxels, inside = inputs.flatten(2), mask.flatten(2)
+        order = _blocks(x.shape[2:], self.patch).to(x.device)
+        filled = (x[:, MASK].flatten(1)[:, order].amax(dim=(0, 2)) > 0).nonzero().squeeze(1)
+        within = order[filled].flatten().expand(len(x), 1, -1)  # voxels of blocks with sources
+        voxels = x.flatten(2).gather(2, within.expand(-1, N_INPUTS, -1)).float()
+        inside = voxels[:, MASK : MASK + 1]
         about = self.about((voxels @ inside.mT).squeeze(2) / inside.sum(2))
-        y = self.stem(x)
+        y = self.stem(voxels)
+        somewhere = filled.expand(len(x), y.shape[1], -1)
+        y = self.stem.bias.to(y)[:, None].expand(len(x), -1, len(order)).scatter(2, somewhere, y)
+        y = y.unflatten(2, [side // self.patch for side in x.shape[2:]])
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             y = blocks(y, about)
@@ -153,15 +178,25 @@ class PatchUNet(nn.Module):
         y = self.middle(y, about)
         for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
             y = blocks(torch.cat([grow(y), skip], dim=1), about)
-        y = self.head(y).float()
+        y = self.head[:2](y).flatten(2).gather(2, somewhere)
+        y = self.head[2](y).float()
         start = _mixture(voxels, inside, self.weigh(about).float().softmax(dim=1)[:, None])
         tilt = self.tilt(about).float()[:, None] @ voxels
-        logits = (torch.log(start + _LEAST) + tilt).reshape(mask.shape) + y[:, 3:]
-        logits = torch.where(mask > 0, logits, -1e4)
-        strength = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
-        direction = inputs[:, 3:6] + y[:, :3]
+        logits = torch.log(start + _LEAST) + tilt + y[:, 3:]
+        strength = torch.where(inside > 0, logits, -1e4).softmax(dim=2)
+        direction = voxels[:, 3:6] + y[:, :3]
         length = torch.sqrt((direction**2).sum(dim=1, keepdim=True) + 1e-4)
-        return torch.cat([strength * direction / length, strength], dim=1)
+        found = torch.cat([strength * direction / length, strength], dim=1)
+        empty = found.new_zeros(len(x), 4, math.prod(x.shape[2:]))
+        return empty.scatter(2, within.expand(-1, 4, -1), found).unflatten(2, x.shape[2:])
+
+
+def _blocks(shape: Sequence[int], side: int) -> Tensor:
+    """Voxels of each block of a grid, shape (n_blocks, side**3)."""
+    places = torch.arange(math.prod(shape)).reshape(tuple(shape))
+    for axis in range(3):
+        places = places.unflatten(2 * axis, (-1, side))
+    return places.permute(0, 2, 4, 1, 3, 5).reshape(-1, side**3)
 
 
 def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:

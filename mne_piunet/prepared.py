@@ -78,7 +78,7 @@ class PIUNet:
             found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
             moments = found[:, :3].reshape(len(some), 3, -1)[:, :, self.physics.voxels]
             moments = self.sharing.share(moments.transpose(2, 0, 1), data[:, some])
-            sources[:, some] = np.einsum("noi,nti->not", axes, moments).reshape(-1, len(some))
+            sources[:, some] = (axes @ moments.transpose(0, 2, 1)).reshape(-1, len(some))
 
         batches = [loud[k : k + batch_size] for k in range(0, len(loud), batch_size)]
         with side_by_side() as n_threads, ThreadPoolExecutor(n_threads) as pool:

@@ -131,7 +131,7 @@ def make_pursuit(
 
     Parameters
     ----------
-    fields : ndarray of float32, shape (nx, ny, nz, n_orient, n_sensors)
+    fields : ndarray, shape (nx, ny, nz, n_orient, n_sensors)
         Sum of the whitened gains of the sources in each voxel.
     n_sources : ndarray, shape (nx * ny * nz,)
         Their number.
@@ -164,8 +164,8 @@ def make_pursuit(
             patch = fields / np.maximum(held, _TINY)
         patch = patch.reshape(n_orient, n_seen, -1)[:, :, voxels]
         row, root = whitened_fields(np.ascontiguousarray(patch.transpose(2, 0, 1)))
-        rows.append(row)
-        roots.append(root)
+        rows.append(row.astype(np.float32))
+        roots.append(root.astype(np.float32))
         sizes.append(size.ravel()[voxels])
     return Pursuit(
         basis=basis, rows=np.stack(rows), roots=np.stack(roots), sizes=np.stack(sizes),

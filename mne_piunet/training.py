@@ -245,7 +245,6 @@ def train(
         while state["step"] < recipe.n_steps:
             step = state["step"]
             inputs, targets = (fabric.to_device(x) for x in batch.result())
-            inputs = inputs.to(memory_format=torch.channels_last_3d)
             batch = ahead.submit(examples.batch, step + 1)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)

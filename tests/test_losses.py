@@ -7,6 +7,8 @@ from scipy.stats import wasserstein_distance
 
 torch = pytest.importorskip("torch")
 
+from torch.nn import functional  # noqa: E402
+
 from mne_piunet.losses import (  # noqa: E402
     draw_lines,
     losses,
@@ -15,7 +17,7 @@ from mne_piunet.losses import (  # noqa: E402
     pyramid,
     transport,
 )
-from mne_piunet.network import PatchUNet  # noqa: E402
+from mne_piunet.network import Join, PatchUNet, Split, _blocks  # noqa: E402
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
 
 SHAPE = (12, 16, 8)
@@ -172,6 +174,32 @@ def test_strengths_are_a_distribution_over_the_sources(widths, n_blocks, patch):
     for name, parameter in network.named_parameters():
         if name.startswith(("head", "weigh", "tilt")):
             assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_sample_does_not_depend_on_the_others():
+    """Only blocks in which some sample has sources are computed."""
+    torch.manual_seed(0)
+    network = PatchUNet((8, 16), (1, 2))
+    torch.nn.init.normal_(network.head[-1].weight)
+    inputs = torch.zeros(2, N_INPUTS, 8, 12, 8)
+    inputs[0, :, 1:4, 2:5, 3:6] = torch.rand(N_INPUTS, 3, 3, 3)
+    inputs[1, :, 3:8, 4:9, 1:4] = torch.rand(N_INPUTS, 5, 5, 3)
+    inputs[:, MASK] = (inputs[:, MASK] > 0).float()
+    together = network(inputs)
+    torch.testing.assert_close(together, torch.cat([network(x[None]) for x in inputs]))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_blocks_are_convolutions_with_a_stride(side):
+    torch.manual_seed(0)
+    grid, order = (2 * side, 3 * side, side), _blocks((2 * side, 3 * side, side), side)
+    x = torch.rand(2, 3, *grid)
+    join, split = Join(3, 5, side, stride=side), Split(5, 4, side, stride=side)
+    dense = functional.conv3d(x, join.weight, join.bias, stride=side)
+    blocks = join(x.flatten(2)[:, :, order.flatten()])
+    torch.testing.assert_close(blocks, dense.flatten(2))
+    dense = functional.conv_transpose3d(dense, split.weight, split.bias, stride=side)
+    torch.testing.assert_close(split(blocks), dense.flatten(2)[:, :, order.flatten()])
 
 
 def test_an_untrained_network_is_the_mean_of_the_physics():

@@ -37,7 +37,7 @@ def prepare(places, n_orient):
     fields = (grid.scatter @ columns.reshape(len(positions), -1)).reshape(
         *grid.shape, n_orient, N_SENSORS
     )
-    return gain, make_pursuit(fields.astype(np.float32), grid.n_sources, voxels, SPACING)
+    return gain, make_pursuit(fields, grid.n_sources, voxels, SPACING)
 
 
 def patch(positions, center, extent):
@@ -58,6 +58,7 @@ def test_a_patch_without_noise_is_found(places, extent, n_orient):
         moments = profile[:, None] * direction
         data = (gain @ moments.ravel())[:, None].astype(np.float32)
         maps, left = pursuit.run(data)
+        assert maps.dtype == left.dtype == np.float32  # double takes twice as long
         assert left[0] < 0.02 * np.mean((pursuit.basis @ data) ** 2)
         sharp = maps[-1, 0, :, 0]
         found = positions[sharp.argmax()]
