@@ -30,13 +30,17 @@ from mne_invkit.heads import template_forward
 from mne_invkit.scores import score
 from mne_invkit.signals import time_courses
 from mne_invkit.simulate import simulate_evoked
-from mne_kronbayes import apply_kron_bayes, learn_skull
+from mne_kronbayes import apply_kron_bayes, compare, fit_kron_bayes, learn_skull
 
 SFREQ = 100.0
 CORRELATIONS = (0.0, 0.0), (0.5, 0.0), (0.95, 0.0), (0.5, 0.5), (0.95, 0.95)  # sources, noise
 SNRS, TRIALS, N_TIMES = (0, 5, 10, 20), (1, 5, 20, 50), (20, 100, 500)
 CELL = "ar", "noise_ar", "snr", "n_trials", "n_times"
 DATA_CONDUCTIVITY = (0.3, 0.012, 0.3)
+MODELS = [  # temporal covariance of the sources, and of the noise
+    ("identity", "shared"), ("ar1", "shared"), ("ar1", "white"),
+    ("toeplitz", "shared"), ("toeplitz", "white"),
+]  # fmt: skip
 SHOWN = {"normalized_emd": "EMD", "localization_error": "LE", "time_course_error": "TCE"}
 RESULTS = Path(__file__).with_name("kronbayes.csv")
 HEAD = """# All cells of the simulated comparison
@@ -58,6 +62,17 @@ def kronbayes(sim, forward, **options):
 def with_skull(sim, forward, **options):
     forward, _ = learn_skull(sim.evoked, forward, sim.noise_cov, **options)
     return kronbayes(sim, forward, **options)
+
+
+def with_models_and_skull(sim, forward, **options):
+    fits = {
+        (temporal, noise): fit_kron_bayes(
+            sim.evoked, forward, sim.noise_cov, temporal=temporal, noise_temporal=noise, **options
+        )
+        for temporal, noise in MODELS
+    }
+    temporal, noise = next(iter(compare(fits)))
+    return with_skull(sim, forward, temporal=temporal, noise_temporal=noise, **options)
 
 
 def gamma_map(sim, forward):
@@ -94,6 +109,9 @@ OURS = {
     "kronbayes occam=2, identity": partial(kronbayes, occam=2, temporal="identity"),
     "kronbayes occam=2, scalar noise": partial(kronbayes, occam=2, noise="scalar"),
     "kronbayes occam=2, scalar noise, skull": partial(with_skull, occam=2, noise="scalar"),
+    "kronbayes occam=2, scalar noise, models, skull": partial(
+        with_models_and_skull, occam=2, noise="scalar"
+    ),
 }
 RIVALS = {
     "Champagne": partial(kronbayes, temporal="identity", noise="fixed"),

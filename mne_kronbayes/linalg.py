@@ -105,6 +105,19 @@ class ToeplitzInverse:
         weighted = irfft(ramp * self._forward, self._size)[:n_times]
         return ((n_times - np.arange(n_times)) * plain - 2 * weighted) / self._x[0]
 
+    def trace(self, shifted: np.ndarray) -> float:
+        """Trace of the inverse times a symmetric matrix, given its :func:`shifted_sums`. O(T^2)."""
+        back = np.r_[0, self._x[:0:-1]]
+        return (self._x @ shifted @ self._x - back @ shifted @ back) / self._x[0]
+
+
+def shifted_sums(matrix: np.ndarray) -> np.ndarray:
+    """Sum the matrix from each element on along its diagonal, shape (T, T). O(T^2)."""
+    sums = matrix.copy()
+    for below, row in zip(sums[:0:-1], sums[-2::-1], strict=True):
+        row[:-1] += below[1:]
+    return sums
+
 
 def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Best linear predictor of a stationary series and its errors. O(T^2).

@@ -20,7 +20,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import cho_solve, cholesky, toeplitz
 from scipy.optimize import minimize_scalar
 
-from mne_kronbayes.linalg import ToeplitzInverse, solve_riccati
+from mne_kronbayes.linalg import ToeplitzInverse, shifted_sums, solve_riccati
 
 FLOOR = 1e-6
 """Least white share of a temporal covariance (-60 dB)."""
@@ -270,7 +270,7 @@ class Stationary(_Dense):
 
     A subclass gives `bounds` and `start` of the parameter and the method `correlation`. The
     covariance is a learned variance times the correlation and the white floor. An update
-    searches the positive parameter between half and twice its value and costs O(T^3) for each
+    searches the positive parameter between half and twice its value and costs O(T^2) for each
     value tried.
 
     Parameters
@@ -304,16 +304,17 @@ class Stationary(_Dense):
     def _shape(self, parameter: float) -> np.ndarray:
         column = self.correlation(self._lags, parameter)
         column[0] += FLOOR
-        return toeplitz(column / column[0])
+        return column / column[0]
 
     def _put(self, parameter: float, variance: float) -> None:
         self.parameter = parameter
-        self._set(variance * self._shape(parameter))
+        self._set(variance * toeplitz(self._shape(parameter)))
 
     def _searched(self, objective):
         """Return the family at the best parameter, or at the present one if none is better.
 
-        `objective` takes a correlation matrix and returns the cost and the best variance.
+        `objective` takes the first column of a correlation matrix and returns the cost and the
+        best variance.
         """
 
         def cost(parameter):
@@ -329,22 +330,23 @@ class Stationary(_Dense):
 
     def update(self, rows, solved):
         """Search for the least log|B| + tr(B^-1 M)."""
-        moment = rows.T @ rows / len(rows)
+        moment = shifted_sums(rows.T @ rows / len(rows))
 
-        def objective(shape):
-            factor = cholesky(shape, lower=True), True
-            variance = np.trace(cho_solve(factor, moment)) / len(shape)
-            return 2 * np.log(np.diag(factor[0])).sum() + len(shape) * np.log(variance), variance
+        def objective(column):
+            inverse = ToeplitzInverse(column)
+            variance = inverse.trace(moment) / len(column)
+            return inverse.log_det + len(column) * np.log(variance), variance
 
         return self._searched(objective)
 
     def step(self, a, c):
         """Search for the least value of the majorizer."""
-        moment = self.covariance @ c @ self.covariance
+        sums = 2 * np.array([np.trace(a, k) for k in self._lags])
+        sums[0] /= 2
+        moment = shifted_sums(self.covariance @ c @ self.covariance)
 
-        def objective(shape):
-            rise = np.sum(a * shape)
-            fall = np.trace(cho_solve((cholesky(shape, lower=True), True), moment))
+        def objective(column):
+            rise, fall = sums @ column, ToeplitzInverse(column).trace(moment)
             return rise * fall, np.sqrt(fall / rise)
 
         return self._searched(objective)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.linalg import inv, sqrtm, toeplitz
 
-from mne_kronbayes.linalg import ToeplitzInverse, levinson, second_moment_root, solve_riccati
+from mne_kronbayes.linalg import (
+    ToeplitzInverse,
+    levinson,
+    second_moment_root,
+    shifted_sums,
+    solve_riccati,
+)
 
 SERIES = dict(
     ar=0.9 ** np.arange(40),
@@ -26,6 +32,9 @@ def test_toeplitz_inverse_is_the_dense_one(kind):
     assert inverse.log_det == pytest.approx(np.linalg.slogdet(matrix)[1], rel=1e-8)
     sums = [np.trace(inv(matrix), k) for k in range(len(column))]
     np.testing.assert_allclose(inverse.diagonal_sums(), sums, atol=1e-8 * size)
+    moment = np.cov(rows.reshape(6, -1).T).reshape(matrix.shape)
+    trace = inverse.trace(shifted_sums(moment))
+    np.testing.assert_allclose(trace, np.sum(inv(matrix) * moment), rtol=1e-7)
 
 
 @each
