@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from mne_kronbayes.result import KronBayesResult
+
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 class ModelScore(NamedTuple):
@@ -31,13 +33,13 @@ class ModelScore(NamedTuple):
     behind: float
 
 
-def compare(results: Mapping[str, KronBayesResult]) -> dict[str, ModelScore]:
+def compare(results: Mapping[_Name, KronBayesResult]) -> dict[_Name, ModelScore]:
     """Compare temporal and noise models that were fitted to the same data.
 
     Parameters
     ----------
     results : dict of KronBayesResult
-        Results by name.
+        Results by name, or by anything else that can be the key of a dict.
 
     Returns
     -------
@@ -56,8 +58,16 @@ def compare(results: Mapping[str, KronBayesResult]) -> dict[str, ModelScore]:
 
     Examples
     --------
-    >>> compare({name: fit_kron_bayes(evoked, forward, noise_cov, temporal=name)
-    ...          for name in ("identity", "toeplitz")})  # doctest: +SKIP
+    Let the data choose the temporal covariances of sources and noise, then learn the skull with
+    them:
+
+    >>> models = [("identity", "shared"), ("ar1", "shared"), ("ar1", "white")]
+    >>> fits = {(temporal, noise): fit_kron_bayes(evoked, forward, noise_cov, temporal=temporal,
+    ...                                           noise_temporal=noise)
+    ...         for temporal, noise in models}  # doctest: +SKIP
+    >>> temporal, noise = next(iter(compare(fits)))  # doctest: +SKIP
+    >>> forward, _ = learn_skull(evoked, forward, noise_cov, temporal=temporal,
+    ...                          noise_temporal=noise)  # doctest: +SKIP
     """
     if not results:
         raise ValueError("results is empty: pass a dict of at least one result.")

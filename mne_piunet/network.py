@@ -161,7 +161,7 @@ class PatchUNet(nn.Module):
             sources, and no moment is longer.
         """
         order = _blocks(x.shape[2:], self.patch).to(x.device)
-        filled = (x[:, MASK].flatten(1)[:, order].amax(dim=(0, 2)) > 0).nonzero().squeeze(1)
+        filled = (x[:, MASK].amax(dim=0).flatten()[order].amax(dim=1) > 0).nonzero().squeeze(1)
         within = order[filled].flatten().expand(len(x), 1, -1)  # voxels of blocks with sources
         voxels = x.flatten(2).gather(2, within.expand(-1, N_INPUTS, -1)).float()
         inside = voxels[:, MASK : MASK + 1]
