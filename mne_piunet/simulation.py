@@ -10,7 +10,7 @@ from mne_invkit.population import Head, draw_montage
 from mne_piunet.physics import Physics, make_physics
 
 MAX_SOURCES = 20
-_SINGLE, _FOCAL, _NORMAL = 0.6, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
+_SINGLE, _FOCAL, _NORMAL = 0.45, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
 _FIXED = 0.4  # of the cortical cases know only the component along the normals
 _EXTENT = (0.005, 0.04)  # m, standard deviation of a patch
 _SNR = (-5.0, 30.0)  # dB
