@@ -20,10 +20,11 @@ from mne_invkit.population import Head, Population
 from mne_invkit.scores import source_positions
 from mne_kronbayes import apply_kron_bayes
 from mne_piunet import apply_piunet, make_piunet
-from mne_piunet.inference import load_network
+from mne_piunet.inference import torch_network
 from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, N_PATCHES
 from mne_piunet.pursuit import N_STEPS
 from mne_piunet.sparse import SWEEPS
+from mne_piunet.training import run_network
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V
@@ -266,7 +267,7 @@ def starts(weights) -> dict[str, Callable]:
     sparse = N_MOMENTS + N_PATCHES - len(SWEEPS)
     sharp = sparse - N_STEPS - 1
     return {
-        "network": load_network(weights),
+        "network": partial(run_network, torch_network(weights)),
         "first patch": partial(patch_strength, channel=sharp),
         "all patches": partial(patch_strength, channel=sharp + N_STEPS),
         **{

@@ -18,9 +18,6 @@ from mne_piunet.training import Recipe
 from mne_piunet.validation import LINES
 from mne_piunet.weights import ASSETS, Weights, load_piunet, sha256
 
-_SIDES = {2: "x", 3: "y", 4: "z"}
-
-
 DOMAIN = (
     "Random heads of children and adults from the shells of the fsaverage template; 24 to 256 "
     "electrodes, 60 to 306 magnetometers and planar gradiometers, or both; cortical or 7 mm volume "
@@ -105,12 +102,15 @@ def write_model(network: PatchUNet, path: Path, about: dict, shape: dict) -> Wei
 
 def write_onnx(network: PatchUNet, path: Path) -> None:
     """Write a network for onnxruntime, for any batch and grid, its weights in half precision."""
-    side = 2 * network.multiple
-    inputs = torch.zeros(2, N_INPUTS, side, side, side)
-    free = {0: "batch", **{axis: Dim(name) * network.multiple for axis, name in _SIDES.items()}}
+    step = network.multiple // network.patch
+    places = torch.arange((2 * step) ** 3).reshape(2 * step, 2 * step, -1).clamp(max=7)
+    inputs = torch.zeros(2, N_INPUTS, 7 * network.patch**3)
+    of_inputs = {0: "batch", 2: Dim("n_blocks") * network.patch**3}
+    of_places = {axis: Dim(name) * step for axis, name in enumerate("xyz")}
     torch.onnx.export(
-        network, (inputs,), path, input_names=["inputs"], output_names=["moments"],
-        dynamic_shapes=(free,), external_data=False, verbose=False,
+        network, (inputs, places), path, input_names=["inputs", "places"],
+        output_names=["moments"], dynamic_shapes=(of_inputs, of_places), external_data=False,
+        verbose=False,
     )  # fmt: skip
     model = onnx.load(path)
     graph = model.graph

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mne_piunet.export import write_model
 from mne_piunet.inference import torch_network
+from mne_piunet.network import on_grid
 from mne_piunet.prepared import PIUNet, free_gain, make_piunet, source_axes
 from mne_piunet.simulation import Case, background
 from mne_piunet.training import Recipe, has_bfloat16, run_network, total_loss
@@ -187,7 +188,7 @@ def _train(network, cases, minutes, learning_rate, rng) -> int:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
-                    output = network(inputs)
+                    output = on_grid(network, inputs)
                 loss = total_loss(output, targets, inputs, Recipe(), generator)
                 optimizer.zero_grad()
                 loss.backward()

@@ -1,4 +1,4 @@
-"""Source points of any kind to voxels of a regular grid, and back."""
+"""Source points of any kind to voxels of a regular grid, and the blocks of it that have some."""
 
 from __future__ import annotations
 
@@ -35,6 +35,85 @@ class Grid:
     scatter: csr_array
     centers: np.ndarray
     n_sources: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Cubes of voxels, those with sources: where the network computes.
+
+    Attributes
+    ----------
+    voxels : ndarray of int, shape (side**3, n_blocks)
+        Voxels of the grid in each block.
+    places : ndarray of int, shape (n_x, n_y, n_z)
+        Which block is at each place of the grid of blocks; ``n_blocks`` where there is none.
+    """
+
+    voxels: np.ndarray
+    places: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels of the grid along x, y and z."""
+        side = round(len(self.voxels) ** (1 / 3))
+        return tuple(side * n for n in self.places.shape)
+
+    def columns(self, voxels: np.ndarray) -> np.ndarray:
+        """Find voxels in ``voxels.ravel()``.
+
+        Parameters
+        ----------
+        voxels : ndarray of int, shape (n_voxels,)
+            Voxels of the grid with sources.
+
+        Returns
+        -------
+        columns : ndarray of int, shape (n_voxels,)
+            Their places in it.
+        """
+        order = np.argsort(self.voxels, axis=None)
+        return order[np.searchsorted(self.voxels.ravel(), voxels, sorter=order)]
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Lay out the values of all blocks.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n_samples, n_channels, side**3 * n_blocks)
+            Of ``voxels.ravel()``.
+
+        Returns
+        -------
+        values : ndarray, shape (n_samples, n_channels, *grid)
+            On the grid; zero where there is no block.
+        """
+        out = np.zeros((*values.shape[:2], np.prod(self.shape)), values.dtype)
+        out[:, :, self.voxels.ravel()] = values
+        return out.reshape(*values.shape[:2], *self.shape)
+
+
+def make_blocks(inside: np.ndarray, side: int) -> Blocks:
+    """Find the blocks with sources.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape grid
+        Voxels with sources; the sides of the grid are multiples of `side`.
+    side : int
+        Voxels along each side of a block.
+
+    Returns
+    -------
+    blocks : Blocks
+        The blocks.
+    """
+    shape = tuple(n // side for n in inside.shape)
+    split = [part for n in shape for part in (n, side)]
+    voxels = np.arange(inside.size).reshape(split).transpose(1, 3, 5, 0, 2, 4)
+    voxels = voxels.reshape(side**3, -1)
+    filled = inside.ravel()[voxels].any(axis=0)
+    places = np.where(filled, np.cumsum(filled) - 1, filled.sum()).reshape(shape)
+    return Blocks(voxels[:, filled], places)
 
 
 def make_grid(positions: np.ndarray, *, multiple: int = 1) -> Grid:

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from mne_piunet.weights import Weights
 
-Network = Callable[[np.ndarray], np.ndarray]
-"""Inputs (batch, N_INPUTS, *grid) to moments (batch, 3, *grid), both float32."""
+Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Inputs (batch, N_INPUTS, n_voxels) in float32 and the places of the blocks that these voxels
+fill to their moments and strengths (batch, 4, n_voxels)."""
 
 
 def torch_network(weights: Weights):
@@ -35,9 +36,9 @@ def with_torch(weights: Weights) -> Network:
 
     network = torch_network(weights)
 
-    def run(inputs):
+    def run(inputs, places):
         with torch.inference_mode():
-            return network(torch.from_numpy(inputs)).numpy()
+            return network(torch.from_numpy(inputs), torch.from_numpy(places)).numpy()
 
     return run
 
@@ -52,8 +53,8 @@ def with_onnxruntime(weights: Weights) -> Network:
         weights.onnx, options, providers=["CPUExecutionProvider"]
     )
 
-    def run(inputs):
-        return session.run(None, {"inputs": inputs})[0]
+    def run(inputs, places):
+        return session.run(None, {"inputs": inputs, "places": places})[0]
 
     return run
 
@@ -79,7 +80,7 @@ def load_network(weights: Weights, backend: str = "auto") -> Network:
     Returns
     -------
     network : callable
-        From inputs to moments.
+        From inputs to moments, see ``Network``.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")

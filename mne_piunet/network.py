@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mne_piunet.grid import make_blocks
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
 
 _N_GLOBAL = 64  # numbers that tell what kind of sample it is
@@ -54,19 +55,18 @@ class Join(nn.Conv3d):
     """Convolution without overlap, from the voxels of some blocks to features of each."""
 
     def forward(self, voxels: Tensor) -> Tensor:
-        """Map shape (batch, n_in, n_blocks * block) to (batch, n_out, n_blocks)."""
-        return functional.conv1d(
-            voxels, self.weight.flatten(2), self.bias, stride=math.prod(self.kernel_size)
-        )
+        """Map shape (batch, n_in, block * n_blocks) to (batch, n_blocks, n_out)."""
+        blocks = voxels.unflatten(2, (math.prod(self.kernel_size), -1)).flatten(1, 2)
+        return blocks.mT @ self.weight.flatten(1).T + self.bias
 
 
 class Split(nn.ConvTranspose3d):
     """Transposed convolution without overlap, from features of some blocks to their voxels."""
 
     def forward(self, blocks: Tensor) -> Tensor:
-        """Map shape (batch, n_in, n_blocks) to (batch, n_out, n_blocks * block)."""
-        voxels = (blocks.mT @ self.weight.flatten(1)).unflatten(2, (self.out_channels, -1))
-        return voxels.transpose(1, 2).flatten(2) + self.bias[:, None]
+        """Map shape (batch, n_blocks, n_in) to (batch, n_out, block * n_blocks)."""
+        voxels = (self.weight.flatten(1).T @ blocks.mT).unflatten(1, (self.out_channels, -1))
+        return voxels.flatten(2) + self.bias[:, None]
 
 
 class Attention(nn.Module):
@@ -89,7 +89,7 @@ class Attention(nn.Module):
         return x + mixed.transpose(1, 2).reshape(x.shape)
 
 
-class Blocks(nn.ModuleList):
+class Chain(nn.ModuleList):
     """Modules one after the other, each told what is global."""
 
     def forward(self, x: Tensor, about: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Blocks(nn.ModuleList):
 
 
 class PatchUNet(nn.Module):
-    """U-Net on patches of voxels.
+    """U-Net on blocks of voxels.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class PatchUNet(nn.Module):
         Residual blocks of each level, on the way down and on the way up; the lowest level has
         attention after every second one and after the last.
     patch : int
-        Side of a patch in voxels; 1 is a U-Net at full resolution, as in the paper.
+        Side of a block in voxels; 1 is a U-Net at full resolution, as in the paper.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class PatchUNet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for width, lower, n in zip(widths, widths[1:], n_blocks, strict=False):
-            self.down.append(Blocks(Residual(width, width) for _ in range(n)))
+            self.down.append(Chain(Residual(width, width) for _ in range(n)))
             self.shrink.append(nn.Conv3d(width, lower, 2, stride=2))
             self.grow.append(nn.ConvTranspose3d(lower, width, 2, stride=2))
             rest = (Residual(width, width) for _ in range(n - 1))
-            self.up.append(Blocks([Residual(2 * width, width), *rest]))
-        self.middle = Blocks()
+            self.up.append(Chain([Residual(2 * width, width), *rest]))
+        self.middle = Chain()
         for k in range(n_blocks[-1]):
             self.middle.append(Residual(widths[-1], widths[-1]))
             if k % 2 or k == n_blocks[-1] - 1:
@@ -145,31 +145,31 @@ class PatchUNet(nn.Module):
         self.tilt = nn.Linear(_N_GLOBAL, N_INPUTS)
         _zero(self.head[-1], self.weigh, self.tilt)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, voxels: Tensor, places: Tensor) -> Tensor:
         """Map inputs to moments and strengths.
 
         Parameters
         ----------
-        x : Tensor, shape (batch, N_INPUTS, *grid)
-            What :meth:`mne_piunet.physics.Physics.inputs` returns. The sides of the grid must
-            be multiples of the attribute ``multiple``.
+        voxels : Tensor of float32, shape (batch, N_INPUTS, patch**3 * n_blocks)
+            What :meth:`mne_piunet.physics.Physics.inputs` returns: the inputs of all voxels in
+            blocks with sources.
+        places : Tensor of int, shape (n_x, n_y, n_z)
+            Which block is at each place, ``n_blocks`` where there is none. The sides are
+            multiples of the attribute ``multiple`` over ``patch``.
 
         Returns
         -------
-        y : Tensor of float32, shape (batch, 4, *grid)
+        found : Tensor of float32, shape (batch, 4, patch**3 * n_blocks)
             Moment, then strength, of each voxel. Strengths sum to 1 over the voxels with
             sources, and no moment is longer.
         """
-        order = _blocks(x.shape[2:], self.patch).to(x.device)
-        filled = (x[:, MASK].amax(dim=0).flatten()[order].amax(dim=1) > 0).nonzero().squeeze(1)
-        within = order[filled].flatten().expand(len(x), 1, -1)  # voxels of blocks with sources
-        voxels = x.flatten(2).gather(2, within.expand(-1, N_INPUTS, -1)).float()
+        filled = places.flatten().argsort()[: voxels.shape[2] // self.patch**3]
         inside = voxels[:, MASK : MASK + 1]
         about = self.about((voxels @ inside.mT).squeeze(2) / inside.sum(2))
         y = self.stem(voxels)
-        somewhere = filled.expand(len(x), y.shape[1], -1)
-        y = self.stem.bias.to(y)[:, None].expand(len(x), -1, len(order)).scatter(2, somewhere, y)
-        y = y.unflatten(2, [side // self.patch for side in x.shape[2:]])
+        nothing = self.stem.bias.to(y).expand(len(y), 1, -1)
+        y = torch.cat([y, nothing], dim=1).index_select(1, places.flatten())
+        y = y.mT.unflatten(2, places.shape)
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             y = blocks(y, about)
@@ -178,7 +178,7 @@ class PatchUNet(nn.Module):
         y = self.middle(y, about)
         for blocks, grow, skip in zip(self.up[::-1], self.grow[::-1], skips[::-1], strict=True):
             y = blocks(torch.cat([grow(y), skip], dim=1), about)
-        y = self.head[:2](y).flatten(2).gather(2, somewhere)
+        y = self.head[:2](y).flatten(2).mT.index_select(1, filled)
         y = self.head[2](y).float()
         start = _mixture(voxels, inside, self.weigh(about).float().softmax(dim=1)[:, None])
         tilt = self.tilt(about).float()[:, None] @ voxels
@@ -186,17 +186,29 @@ class PatchUNet(nn.Module):
         strength = torch.where(inside > 0, logits, -1e4).softmax(dim=2)
         direction = voxels[:, 3:6] + y[:, :3]
         length = torch.sqrt((direction**2).sum(dim=1, keepdim=True) + 1e-4)
-        found = torch.cat([strength * direction / length, strength], dim=1)
-        empty = found.new_zeros(len(x), 4, math.prod(x.shape[2:]))
-        return empty.scatter(2, within.expand(-1, 4, -1), found).unflatten(2, x.shape[2:])
+        return torch.cat([strength * direction / length, strength], dim=1)
 
 
-def _blocks(shape: Sequence[int], side: int) -> Tensor:
-    """Voxels of each block of a grid, shape (n_blocks, side**3)."""
-    places = torch.arange(math.prod(shape)).reshape(tuple(shape))
-    for axis in range(3):
-        places = places.unflatten(2 * axis, (-1, side))
-    return places.permute(0, 2, 4, 1, 3, 5).reshape(-1, side**3)
+def on_grid(network: PatchUNet, x: Tensor) -> Tensor:
+    """Apply a network to a whole grid.
+
+    Parameters
+    ----------
+    network : PatchUNet
+        The network, or what wraps it in a training.
+    x : Tensor, shape (batch, N_INPUTS, *grid)
+        Inputs; samples may have sources in different voxels.
+
+    Returns
+    -------
+    y : Tensor of float32, shape (batch, 4, *grid)
+        Moments and strengths; zero where there are no sources.
+    """
+    blocks = make_blocks(x[:, MASK].any(dim=0).cpu().numpy(), network.patch)
+    within = torch.from_numpy(blocks.voxels.ravel()).to(x.device)
+    found = network(x.flatten(2)[:, :, within], torch.from_numpy(blocks.places).to(x.device))
+    empty = found.new_zeros(len(x), 4, math.prod(x.shape[2:]))
+    return empty.index_copy(2, within, found).unflatten(2, x.shape[2:])
 
 
 def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
@@ -218,10 +230,14 @@ def _mixture(voxels: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
     """
     moments, patches = voxels[:, :N_MOMENTS], voxels[:, N_MOMENTS : N_MOMENTS + N_PATCHES]
     moments = torch.sqrt((moments.unflatten(1, (-1, 3)) ** 2).sum(dim=2) + 1e-12)
-    patches = torch.exp(-math.log(FLOOR) * patches) - 1  # times the floor; expm1 is slow
-    maps = torch.cat([moments, patches], dim=1)
-    totals = (maps @ inside.mT).mT.clamp(min=1e-12)
-    return (weights / totals) @ maps
+    patches = (-math.log(FLOOR) * patches).exp_().sub_(1)  # times the floor; expm1 is slow
+    start = 0
+    for maps, weight in zip(
+        (moments, patches), weights.split([_N_MAPS - N_PATCHES, N_PATCHES], 2), strict=True
+    ):
+        totals = (maps @ inside.mT).mT.clamp(min=1e-12)
+        start = start + (weight / totals) @ maps
+    return start
 
 
 def _groups(n_channels: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mne_piunet.grid import SPACING, Grid, make_grid
+from mne_piunet.grid import SPACING, Blocks, Grid, make_blocks, make_grid
 from mne_piunet.pseudoinverse import LAMBDAS, eloreta
 from mne_piunet.pursuit import EXPONENTS, N_STEPS, Pursuit, make_pursuit
 from mne_piunet.sparse import SWEEPS, SparsePatches, make_sparse
@@ -46,7 +46,11 @@ class Physics:
         Patches that explain the data one after the other.
     sparse : SparsePatches
         Patches that explain them together.
-    static : ndarray of float32, shape (4, n_voxels)
+    blocks : Blocks
+        Where the network computes.
+    columns : ndarray of int, shape (n_active,)
+        Where among the voxels of the blocks those with sources are.
+    static : ndarray of float32, shape (4, side**3 * n_blocks)
         Number of sensors, whether a voxel has sources, their density, and the norm of their
         gain.
     """
@@ -57,6 +61,8 @@ class Physics:
     basis: np.ndarray
     pursuit: Pursuit
     sparse: SparsePatches
+    blocks: Blocks
+    columns: np.ndarray
     static: np.ndarray
 
     def inputs(self, data: np.ndarray, *, noise_power: float | np.ndarray = 1.0) -> np.ndarray:
@@ -71,9 +77,9 @@ class Physics:
 
         Returns
         -------
-        inputs : ndarray of float32, shape (n_times, N_INPUTS, *grid)
-            Each regularization is scaled to a largest moment of 1; patches have
-            logarithmic strengths from 0 (``FLOOR``) to 1.
+        inputs : ndarray of float32, shape (n_times, N_INPUTS, side**3 * n_blocks)
+            Of the voxels of all blocks. Each regularization is scaled to a largest moment of 1;
+            patches have logarithmic strengths from 0 (``FLOOR``) to 1.
         """
         data = np.asarray(data, np.float32)
         n_times = data.shape[1]
@@ -83,7 +89,7 @@ class Physics:
         largest = np.sqrt(np.max(np.sum(moments**2, axis=1), axis=0))
         moments /= np.maximum(largest, np.finfo(np.float32).tiny)
         moments = moments.transpose(3, 2, 1, 0).reshape(n_times, N_MOMENTS, -1)
-        out[:, :N_MOMENTS, self.voxels] = moments
+        out[:, :N_MOMENTS, self.columns] = moments
         maps, left = self.pursuit.run(data)
         maps = np.concatenate([maps, maps.sum(axis=1, keepdims=True)], axis=1)
         maps = maps.reshape(-1, *maps.shape[2:])
@@ -91,16 +97,21 @@ class Physics:
         maps /= np.maximum(maps.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         maps = 1 - np.log(maps + np.float32(FLOOR)) / np.log(np.float32(FLOOR))  # log10 is slower
         loud = N_MOMENTS + N_PATCHES
-        out[:, N_MOMENTS:loud, self.voxels] = maps.transpose(2, 0, 1)
+        out[:, N_MOMENTS:loud, self.columns] = maps.transpose(2, 0, 1)
         power = np.concatenate([left, np.mean(data**2, axis=0, keepdims=True)]) / noise_power
         loudness = 10 * np.log10(np.maximum(power, 1e-3)) / _LOUD
         out[:, loud : MASK - 1] = loudness.T[:, :, None] * self.static[1]
         out[:, MASK - 1 :] = self.static
-        return out.reshape(n_times, N_INPUTS, *self.grid.shape)
+        return out
 
 
 def make_physics(
-    gain: np.ndarray, positions: np.ndarray, normals: np.ndarray | None = None, *, multiple: int = 1
+    gain: np.ndarray,
+    positions: np.ndarray,
+    normals: np.ndarray | None = None,
+    *,
+    side: int = 1,
+    multiple: int = 1,
 ) -> Physics:
     """Prepare a gain.
 
@@ -113,8 +124,10 @@ def make_physics(
         Sources in m, in the head frame.
     normals : ndarray, shape (n_sources, 3) | None
         Fixed orientations, one column a source.
+    side : int
+        Voxels along each side of the network's blocks.
     multiple : int
-        The sides of the grid are multiples of this.
+        The sides of the grid are multiples of this, itself one of `side`.
 
     Returns
     -------
@@ -128,11 +141,13 @@ def make_physics(
     columns = gain.T.reshape(len(positions), -1)
     power = np.einsum("nk,nk->n", columns, columns)
     norm = np.sqrt(grid.scatter[voxels] @ power / grid.n_sources[voxels])
-    static = np.zeros((4, grid.scatter.shape[0]), np.float32)
-    static[0, voxels] = np.log10(len(gain) / _MANY)
-    static[1, voxels] = 1
-    static[2, voxels] = np.minimum(grid.n_sources[voxels] / 4, 1)
-    static[3, voxels] = norm / norm.max()
+    blocks = make_blocks(grid.n_sources.reshape(grid.shape) > 0, side)
+    inside = blocks.columns(voxels)
+    static = np.zeros((4, blocks.voxels.size), np.float32)
+    static[0, inside] = np.log10(len(gain) / _MANY)
+    static[1, inside] = 1
+    static[2, inside] = np.minimum(grid.n_sources[voxels] / 4, 1)
+    static[3, inside] = norm / norm.max()
     fields = (grid.scatter @ columns).reshape(*grid.shape, -1, len(gain))
     pursuit = make_pursuit(fields, grid.n_sources, voxels, SPACING)
     return Physics(
@@ -142,6 +157,8 @@ def make_physics(
         basis=basis,
         pursuit=pursuit,
         sparse=make_sparse(pursuit),
+        blocks=blocks,
+        columns=inside,
         static=static,
     )
 

@@ -75,8 +75,9 @@ class PIUNet:
         loud = _heard(np.sum(data**2, axis=0))
 
         def solve(some):
-            found = network(self.physics.inputs(data[:, some], noise_power=noise_power))
-            moments = found[:, :3].reshape(len(some), 3, -1)[:, :, self.physics.voxels]
+            inputs = self.physics.inputs(data[:, some], noise_power=noise_power)
+            found = network(inputs, self.physics.blocks.places)
+            moments = found[:, :3, self.physics.columns]
             moments = self.sharing.share(moments.transpose(2, 0, 1), data[:, some])
             sources[:, some] = (axes @ moments.transpose(0, 2, 1)).reshape(-1, len(some))
 
@@ -180,11 +181,14 @@ def make_piunet(
     problem = replace(problem, gain=problem.gain.astype(np.float32))
     positions = problem.forward["source_rr"]
     _check_domain(len(problem.gain), positions)
-    if problem.n_orient == 3:
-        physics = make_physics(free_gain(problem), positions, multiple=weights.multiple)
-    else:
-        normals = source_axes(problem)[:, 0]
-        physics = make_physics(problem.gain, positions, normals, multiple=weights.multiple)
+    free = problem.n_orient == 3
+    physics = make_physics(
+        free_gain(problem) if free else problem.gain,
+        positions,
+        None if free else source_axes(problem)[:, 0],
+        side=weights.card["network"]["patch"],
+        multiple=weights.multiple,
+    )
     sharing = make_sharing(problem.gain, positions, physics.grid, physics.pursuit)
     logger.info("Prepared %s voxels of 7 mm for %s", len(physics.voxels), weights.name)
     return PIUNet(problem, physics, sharing, weights, backend)

@@ -39,9 +39,9 @@ class Pursuit:
     kernels : list of tuple of ndarray
         For each extent the profile along x, y and z.
     voxels : ndarray of int, shape (n_voxels,)
-        Where they are in the grid.
+        Where they are in the box.
     shape : tuple of int
-        The grid.
+        The part of the grid that holds all voxels with sources.
     """
 
     basis: np.ndarray
@@ -79,7 +79,7 @@ class Pursuit:
         rest = self.basis @ data
         n_times = rest.shape[1]
         every = np.arange(n_times)
-        found, powers = [], []
+        maps, powers = [], []
         for _ in range(N_STEPS):
             power = np.maximum(np.sum(rest**2, axis=0), _TINY)
             product = self.rows.reshape(-1, n_seen) @ rest
@@ -94,7 +94,7 @@ class Pursuit:
                 product[best, :, every],
             )
             strength = np.linalg.norm(moment, axis=1) * self.sizes.reshape(-1)[best]
-            exponent = 1
+            exponent, found = 1, []
             for wanted in EXPONENTS:
                 while exponent < wanted:
                     likely = likely * likely
@@ -103,9 +103,9 @@ class Pursuit:
             fields = self.rows.reshape(-1, n_orient, n_seen)[best]
             rest = rest - np.einsum("tos,to->st", fields, product[best, :, every])
             powers.append(np.mean(rest**2, axis=0))
-        found = np.stack(found, axis=1).reshape(n_extents, n_voxels, -1)
-        maps = self._spread(found).reshape(n_voxels, N_STEPS, len(EXPONENTS), n_times)
-        return maps.transpose(2, 1, 0, 3), np.stack(powers)
+            found = np.stack(found, axis=1).reshape(n_extents, n_voxels, -1)
+            maps.append(self._spread(found).reshape(n_voxels, len(EXPONENTS), n_times))
+        return np.stack(maps).transpose(2, 0, 1, 3), np.stack(powers)
 
     def _spread(self, strengths: np.ndarray) -> np.ndarray:
         """Strength in each voxel, shape (n_voxels, n_maps), of patches around all voxels.
@@ -115,12 +115,12 @@ class Pursuit:
         strengths : ndarray, shape (n_extents, n_voxels, n_maps)
             Of whole patches.
         """
-        total = strengths[0]
+        total = strengths[0].copy()
+        box = np.zeros((int(np.prod(self.shape)), total.shape[1]), np.float32)
         for kernels, sizes, whole in zip(self.kernels, self.sizes[1:], strengths[1:], strict=True):
-            grid = np.zeros((whole.shape[1], int(np.prod(self.shape))), np.float32)
-            grid[:, self.voxels] = (whole / sizes[:, None]).T
-            grid = blur(grid.reshape(-1, *self.shape), kernels).reshape(len(grid), -1)
-            total = total + (grid[:, self.voxels] * self.n_sources).T
+            box[self.voxels] = whole / sizes[:, None]
+            blurred = blur(box.reshape(*self.shape, -1), kernels).reshape(box.shape)
+            total += blurred[self.voxels] * self.n_sources[:, None]
         return total
 
 
@@ -145,15 +145,19 @@ def make_pursuit(
     pursuit : Pursuit
         The prepared fields.
     """
-    shape = fields.shape[:3]
+    places = np.unravel_index(voxels, fields.shape[:3])
+    shape = tuple(int(place.max()) + 1 for place in places)
+    held = n_sources.reshape(*fields.shape[:3], 1)
+    fields, held = (x[: shape[0], : shape[1], : shape[2]] for x in (fields, held))
+    voxels = np.ravel_multi_index(places, shape)
     flat = fields.reshape(-1, fields.shape[4])
     values, vectors = np.linalg.eigh(flat.T @ flat)
     seen = np.cumsum(values) > _SEEN * values.sum()
     basis = np.ascontiguousarray(vectors[:, seen].T, np.float32)
     fields = fields @ basis.T
     n_orient, n_seen = fields.shape[3:]
-    fields = np.ascontiguousarray(np.moveaxis(fields.reshape(*shape, -1), -1, 0))
-    held = n_sources.reshape(1, *shape).astype(np.float32)
+    fields = fields.reshape(*shape, -1)
+    held = np.ascontiguousarray(held, np.float32)
     rows, roots, sizes, kernels = [], [], [], []
     for extent in EXTENTS:
         patch, size = fields, np.ones_like(held)
@@ -162,8 +166,8 @@ def make_pursuit(
             patch, size = blur(fields, kernels[-1]), blur(held, kernels[-1])
         else:
             patch = fields / np.maximum(held, _TINY)
-        patch = patch.reshape(n_orient, n_seen, -1)[:, :, voxels]
-        row, root = whitened_fields(np.ascontiguousarray(patch.transpose(2, 0, 1)))
+        patch = patch.reshape(-1, n_orient, n_seen)[voxels]
+        row, root = whitened_fields(patch)
         rows.append(row.astype(np.float32))
         roots.append(root.astype(np.float32))
         sizes.append(size.ravel()[voxels])
@@ -174,24 +178,25 @@ def make_pursuit(
 
 
 def blur(grids: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Convolve the last three axes with a symmetric profile each.
+    """Convolve the first three axes with a symmetric profile each.
 
     Parameters
     ----------
-    grids : ndarray, shape (n_grids, nx, ny, nz)
+    grids : ndarray, shape (nx, ny, nz, n_grids)
         Any number of grids.
     kernels : tuple of ndarray, shapes (nx, nx), (ny, ny), (nz, nz)
         Profiles around each place.
 
     Returns
     -------
-    grids : ndarray, shape (n_grids, nx, ny, nz)
+    grids : ndarray, shape (nx, ny, nz, n_grids)
         The blurred grids.
     """
     kx, ky, kz = kernels
-    nx, ny, nz = grids.shape[1:]
-    grids = ky @ (grids.reshape(-1, nz) @ kz).reshape(-1, ny, nz)
-    return (kx @ grids.reshape(-1, nx, ny * nz)).reshape(-1, nx, ny, nz)
+    shape = nx, ny, nz, _ = grids.shape
+    grids = kx @ grids.reshape(nx, -1)
+    grids = ky @ grids.reshape(nx, ny, -1)
+    return (kz @ grids.reshape(nx * ny, nz, -1)).reshape(shape)
 
 
 def _profile(n: int, extent: float) -> np.ndarray:

@@ -78,7 +78,7 @@ def make_sharing(gain: np.ndarray, positions: np.ndarray, grid: Grid, pursuit: P
     grid : Grid
         The voxels.
     pursuit : Pursuit
-        Knows the combinations of sensors that see sources, and the voxels that have some.
+        Knows the combinations of sensors that see sources.
 
     Returns
     -------
@@ -86,12 +86,12 @@ def make_sharing(gain: np.ndarray, positions: np.ndarray, grid: Grid, pursuit: P
         The prepared gain.
     """
     seen = (pursuit.basis @ gain).T.reshape(len(positions), -1, len(pursuit.basis))
-    voxels = cKDTree(grid.centers[pursuit.voxels])
-    apart = voxels.sparse_distance_matrix(
+    voxels = np.flatnonzero(grid.n_sources)
+    apart = cKDTree(grid.centers[voxels]).sparse_distance_matrix(
         cKDTree(positions), _REACH * _WIDTH, output_type="coo_matrix"
     )
     weight = np.exp(-(apart.data**2) / (2 * _WIDTH**2))
-    own = (grid.scatter[pursuit.voxels] > 0).T
+    own = (grid.scatter[voxels] > 0).T
     near = csr_array((weight, (apart.col, apart.row)), shape=own.shape) + _OWN * own
     rows, _ = whitened_fields(np.ascontiguousarray(seen, np.float32))
     return Sharing(pursuit.basis, rows, csr_array(near, dtype=np.float32))

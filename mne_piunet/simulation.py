@@ -10,7 +10,7 @@ from mne_invkit.population import Head, draw_montage
 from mne_piunet.physics import Physics, make_physics
 
 MAX_SOURCES = 20
-_SINGLE, _FOCAL, _NORMAL = 0.45, 0.15, 0.7  # shares: one source; a point; along the cortex's normals
+_SINGLE, _FOCAL, _NORMAL = 0.45, 0.15, 0.7  # shares: one source; a point; along the normals
 _FIXED = 0.4  # of the cortical cases know only the component along the normals
 _EXTENT = (0.005, 0.04)  # m, standard deviation of a patch
 _SNR = (-5.0, 30.0)  # dB
@@ -81,7 +81,8 @@ class Case:
         signal *= np.sqrt(ratio * 10 ** (db / 10)).astype(np.float32)
         noise_power = np.mean(self.noise_root**2) * len(signal)
         noise_power = noise_power * 10 ** (rng.normal(0, _MISJUDGED, n_samples) / 10)
-        return self.physics.inputs(signal + noise, noise_power=noise_power), moments
+        inputs = self.physics.inputs(signal + noise, noise_power=noise_power)
+        return self.physics.blocks.on_grid(inputs), moments
 
     def targets(self, moments: np.ndarray) -> np.ndarray:
         """What the network should answer.

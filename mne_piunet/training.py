@@ -25,7 +25,7 @@ from mne_invkit.population import Population
 from mne_piunet.curves import plot_curves
 from mne_piunet.inference import torch_network
 from mne_piunet.losses import losses, normalized_transport
-from mne_piunet.network import PatchUNet
+from mne_piunet.network import PatchUNet, on_grid
 from mne_piunet.physics import MASK, N_MOMENTS
 from mne_piunet.simulation import Case, draw_case
 from mne_piunet.validation import LINES, Validation
@@ -248,7 +248,7 @@ def train(
             batch = ahead.submit(examples.batch, step + 1)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-            output = model(inputs)
+            output = on_grid(model, inputs)
             generator = torch.Generator().manual_seed(recipe.seed + step)
             loss = total_loss(output, targets, inputs, recipe, generator)
             optimizer.zero_grad()
@@ -311,8 +311,8 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
 
 @torch.inference_mode()
 def run_network(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """Apply a network to arrays."""
-    return network(torch.from_numpy(inputs)).numpy()
+    """Apply a network to arrays on the grid."""
+    return on_grid(network, torch.from_numpy(inputs)).numpy()
 
 
 class _Log:

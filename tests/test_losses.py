@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
 
+from mne_piunet.grid import make_blocks  # noqa: E402
 from mne_piunet.losses import (  # noqa: E402
     draw_lines,
     losses,
@@ -17,7 +18,7 @@ from mne_piunet.losses import (  # noqa: E402
     pyramid,
     transport,
 )
-from mne_piunet.network import Join, PatchUNet, Split, _blocks  # noqa: E402
+from mne_piunet.network import Join, PatchUNet, Split, on_grid  # noqa: E402
 from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
 
 SHAPE = (12, 16, 8)
@@ -165,7 +166,7 @@ def test_strengths_are_a_distribution_over_the_sources(widths, n_blocks, patch):
     shape = tuple(network.multiple * k for k in (4, 3, 5))
     inputs = torch.rand(2, N_INPUTS, *shape)
     inputs[:, MASK] = (inputs[:, MASK] > 0.5).float()
-    out = network(inputs)
+    out = on_grid(network, inputs)
     assert out.shape == (2, 4, *shape)
     torch.testing.assert_close(out[:, 3].sum((1, 2, 3)), torch.ones(2))
     assert not out[:, 3][inputs[:, MASK] == 0].any()
@@ -185,21 +186,22 @@ def test_a_sample_does_not_depend_on_the_others():
     inputs[0, :, 1:4, 2:5, 3:6] = torch.rand(N_INPUTS, 3, 3, 3)
     inputs[1, :, 3:8, 4:9, 1:4] = torch.rand(N_INPUTS, 5, 5, 3)
     inputs[:, MASK] = (inputs[:, MASK] > 0).float()
-    together = network(inputs)
-    torch.testing.assert_close(together, torch.cat([network(x[None]) for x in inputs]))
+    together = on_grid(network, inputs)
+    torch.testing.assert_close(together, torch.cat([on_grid(network, x[None]) for x in inputs]))
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_blocks_are_convolutions_with_a_stride(side):
     torch.manual_seed(0)
-    grid, order = (2 * side, 3 * side, side), _blocks((2 * side, 3 * side, side), side)
+    grid = (2 * side, 3 * side, side)
+    order = make_blocks(np.ones(grid, bool), side).voxels.ravel()
     x = torch.rand(2, 3, *grid)
     join, split = Join(3, 5, side, stride=side), Split(5, 4, side, stride=side)
     dense = functional.conv3d(x, join.weight, join.bias, stride=side)
-    blocks = join(x.flatten(2)[:, :, order.flatten()])
-    torch.testing.assert_close(blocks, dense.flatten(2))
+    blocks = join(x.flatten(2)[:, :, order])
+    torch.testing.assert_close(blocks.mT, dense.flatten(2))
     dense = functional.conv_transpose3d(dense, split.weight, split.bias, stride=side)
-    torch.testing.assert_close(split(blocks), dense.flatten(2)[:, :, order.flatten()])
+    torch.testing.assert_close(split(blocks), dense.flatten(2)[:, :, order])
 
 
 def test_an_untrained_network_is_the_mean_of_the_physics():
@@ -210,10 +212,10 @@ def test_an_untrained_network_is_the_mean_of_the_physics():
     patches = FLOOR ** (1 - inputs[0, N_MOMENTS : N_MOMENTS + N_PATCHES]) - FLOOR
     maps = torch.cat([moments, patches])
     maps /= maps.sum((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(network(inputs)[0, 3], maps.mean(dim=0), rtol=1e-3, atol=1e-7)
+    out = on_grid(network, inputs)[0]
+    torch.testing.assert_close(out[3], maps.mean(dim=0), rtol=1e-3, atol=1e-7)
     direction = inputs[0, 3:6] / inputs[0, 3:6].norm(dim=0)
-    turned = network(inputs)[0, :3] / network(inputs)[0, 3]
-    torch.testing.assert_close(turned, direction, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(out[:3] / out[3], direction, rtol=0.05, atol=0.05)
 
 
 def test_network_can_learn_one_batch():
@@ -228,7 +230,9 @@ def test_network_can_learn_one_batch():
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     costs = []
     for step in range(60):
-        terms = losses(network(inputs), target, inputs[:, MASK : MASK + 1], generator(step))
+        terms = losses(
+            on_grid(network, inputs), target, inputs[:, MASK : MASK + 1], generator(step)
+        )
         loss = sum(terms.values())
         optimizer.zero_grad()
         loss.backward()

@@ -11,7 +11,7 @@ from mne_invkit.demo import HAND_AREA
 from mne_invkit.heads import template_forward
 from mne_invkit.positions import take_snapshot
 from mne_piunet import apply_piunet, list_models, load_piunet, make_piunet
-from mne_piunet.grid import SPACING
+from mne_piunet.grid import SPACING, make_blocks
 from mne_piunet.inference import BACKENDS, load_network
 from mne_piunet.physics import MASK, N_INPUTS
 from mne_piunet.weights import ASSETS
@@ -33,9 +33,11 @@ def test_backends_agree():
     if len(INSTALLED) < 2:
         pytest.skip("only one backend is installed")
     weights = load_piunet()
-    inputs = np.random.default_rng(0).random((2, N_INPUTS, 8, 12, 8), np.float32)
+    rng = np.random.default_rng(0)
+    blocks = make_blocks(rng.random((8, 12, 8)) > 0.8, 2)
+    inputs = rng.random((2, N_INPUTS, blocks.voxels.size), np.float32)
     inputs[:, MASK] = inputs[:, MASK] > 0.3
-    one, other = (load_network(weights, name)(inputs) for name in INSTALLED)
+    one, other = (load_network(weights, name)(inputs, blocks.places) for name in INSTALLED)
     np.testing.assert_allclose(other, one, atol=1e-4 * np.abs(one).max())
 
 

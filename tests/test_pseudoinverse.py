@@ -4,7 +4,7 @@ import mne
 import numpy as np
 import pytest
 
-from mne_piunet.grid import SPACING, make_grid
+from mne_piunet.grid import SPACING, make_blocks, make_grid
 from mne_piunet.physics import N_INPUTS, N_MOMENTS, make_physics
 from mne_piunet.pseudoinverse import LAMBDAS, eloreta
 
@@ -125,14 +125,30 @@ def test_one_source_makes_one_voxel():
     assert grid.scatter.toarray() == 1
 
 
+def test_blocks_are_those_with_sources():
+    inside = np.zeros((4, 6, 8), bool)
+    inside[0, 1, 2] = inside[3, 4, 6] = inside[2, 5, 7] = True
+    blocks = make_blocks(inside, 2)
+    assert blocks.shape == inside.shape
+    assert blocks.voxels.shape == (8, 2)
+    assert [blocks.places[0, 0, 1], blocks.places[1, 2, 3]] == [0, 1]
+    assert np.sum(blocks.places == 2) == 2 * 3 * 4 - 2
+    voxels = np.flatnonzero(inside)
+    values = np.zeros((1, 1, 16))
+    values[:, :, blocks.columns(voxels)] = [5, 6, 7]
+    expected = np.zeros(inside.shape)
+    expected[inside] = [5, 6, 7]
+    np.testing.assert_array_equal(blocks.on_grid(values)[0, 0], expected)
+
+
 # %% Inputs
 
 
 def test_inputs_are_the_pseudo_inverse_on_the_grid(whitened):
     gain, positions = whitened
-    physics = make_physics(gain, positions, multiple=8)
+    physics = make_physics(gain, positions, side=2, multiple=8)
     data = np.random.default_rng(0).standard_normal((len(gain), 2))
-    inputs = physics.inputs(data)
+    inputs = physics.blocks.on_grid(physics.inputs(data))
     assert inputs.shape == (2, N_INPUTS, *physics.grid.shape)
     sources = eloreta(gain).apply(data).reshape(len(LAMBDAS), -1, 3, 2)
     for k in range(len(LAMBDAS)):
@@ -161,7 +177,7 @@ def test_fixed_orientations_point_along_the_normals(whitened):
     fixed = np.einsum("mnk,nk->mn", gain.reshape(len(gain), -1, 3), normals)[:, :4]
     physics = make_physics(fixed, positions, normals[:4])
     inputs = physics.inputs(np.random.default_rng(1).standard_normal((len(gain), 1)))
-    got = inputs[0, :3].reshape(3, -1)[:, physics.voxels].T
+    got = inputs[0, :3, physics.columns]
     got /= np.linalg.norm(got, axis=1, keepdims=True)
     order = np.argsort(physics.grid.scatter[physics.voxels].indices)
     np.testing.assert_allclose(np.abs(np.sum(got[order] * normals[:4], axis=1)), 1, atol=1e-5)

@@ -111,10 +111,11 @@ def test_scale_of_the_data_is_the_scale_of_the_maps(places):
 
 
 def test_blur_is_a_convolution():
-    grids = np.zeros((2, 7, 8, 9), np.float32)
-    grids[1, 3, 4, 5] = 2
+    grids = np.zeros((7, 8, 9, 2), np.float32)
+    grids[3, 4, 5, 1] = 2
     kernels = [np.exp(-(np.subtract.outer(np.arange(n), np.arange(n)) ** 2) / 8) for n in (7, 8, 9)]
     apart = np.indices((7, 8, 9)) - np.array([3, 4, 5])[:, None, None, None]
     expected = 2 * np.exp(-np.sum(apart**2, axis=0) / 8)
-    np.testing.assert_allclose(blur(grids, kernels)[1], expected, rtol=1e-6)
-    assert not blur(grids, kernels)[0].any()
+    blurred = blur(grids, kernels)
+    np.testing.assert_allclose(blurred[..., 1], expected, rtol=1e-6)
+    assert not blurred[..., 0].any()

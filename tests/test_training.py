@@ -12,9 +12,10 @@ pytest.importorskip("lightning_fabric")
 from mne_invkit.cli import main  # noqa: E402
 from mne_invkit.heads import template_forward  # noqa: E402
 from mne_invkit.population import Head  # noqa: E402
+from mne_piunet.grid import make_blocks  # noqa: E402
 from mne_piunet.physics import MASK, N_INPUTS  # noqa: E402
 from mne_piunet.simulation import draw_case, reference_basis  # noqa: E402
-from mne_piunet.training import Examples, Recipe, train  # noqa: E402
+from mne_piunet.training import Examples, Recipe, run_network, train  # noqa: E402
 from mne_piunet.validation import LINES, Validation  # noqa: E402
 
 RECIPE = Recipe(
@@ -181,7 +182,7 @@ def test_export_loads_and_both_backends_agree(heads, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     from mne_piunet.export import export
-    from mne_piunet.inference import load_network
+    from mne_piunet.inference import load_network, torch_network
     from mne_piunet.weights import load_piunet
 
     train(RECIPE, heads, tmp_path / "run", verbose=False)
@@ -191,8 +192,15 @@ def test_export_loads_and_both_backends_agree(heads, tmp_path):
     assert model.card["recipe"]["n_heads"] == 2
     assert model.multiple == 4
     assert b"network.py" not in model.onnx.read_bytes()  # no paths of this machine
-    inputs = Validation(heads[:1], 3, multiple=4)._examples["1 source, 5 dB"][0][0]
-    one, other = (load_network(model, name)(inputs) for name in ("torch", "onnxruntime"))
+    case = draw_case(heads[0], np.random.default_rng(0), multiple=4)
+    grid, _ = case.draw(3, np.random.default_rng(0))
+    blocks = make_blocks(grid[0, MASK] > 0, 2)
+    inputs = grid.reshape(3, N_INPUTS, -1)[:, :, blocks.voxels.ravel()]
+    one, other = (
+        load_network(model, name)(inputs, blocks.places) for name in ("torch", "onnxruntime")
+    )
+    dense = run_network(torch_network(model), grid)
+    np.testing.assert_allclose(blocks.on_grid(one), dense, atol=1e-6)
     assert np.abs(one).max() > 0
     np.testing.assert_allclose(other, one, atol=1e-4 * np.abs(one).max())
 
