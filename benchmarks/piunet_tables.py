@@ -24,12 +24,17 @@ def mean(rows: list[dict], key: str) -> float:
 
 
 def tables(rows: list[dict]) -> str:
-    """Mean distances of the solvers by line, their other metrics, and PIUNet's by head."""
+    """Means of the solvers in samples that all have run, and PIUNet's by head in all of its own."""
+    run = {}
+    for row in rows:
+        run.setdefault(row["solver"], set()).add((row["head"], row["line"], row["sample"]))
+    common = set.intersection(*run.values())
+    shared = [row for row in rows if (row["head"], row["line"], row["sample"]) in common]
 
-    def select(**wanted):
+    def select(rows=shared, **wanted):
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
-    names = [name for name in SOLVERS if select(solver=name)]
+    names = [name for name in SOLVERS if name in run]
     lines = [line for line in LINES if select(line=line)]
     emd = [[n, *(f"{mean(select(solver=n, line=k), 'emd'):.3f}" for k in lines)] for n in names]
     others = []
@@ -41,15 +46,17 @@ def tables(rows: list[dict]) -> str:
             [name, f"{auc:.3f}", f"{1e3 * place:.1f}", f"{nmse:.2f}", f"{cosine:.2f}",
              f"{mean(mine, 'seconds'):.3f}", f"{failed} / {len(mine)}"]
         )  # fmt: skip
+    ours = select(rows, solver="piunet")
+    parts = {h: select(ours, head=h) for h in dict.fromkeys(row["head"] for row in ours)}
     heads = [
-        [h, *(f"{mean(select(solver='piunet', head=h, line=k), 'emd'):.3f}" for k in lines)]
-        for h in dict.fromkeys(row["head"] for row in select(solver="piunet"))
+        [name, *(f"{mean(select(part, line=k), 'emd'):.3f}" for k in lines), len(part)]
+        for name, part in {**parts, "all": ours}.items()
     ]
     return "\n\n".join(
         [
             markdown(["normalized EMD", *lines], emd),
             markdown(["all lines", *METRICS.values(), "seconds", "failed"], others),
-            markdown(["piunet, EMD", *lines], heads),
+            markdown(["piunet, EMD", *lines, "samples"], heads),
         ]
     )
 
