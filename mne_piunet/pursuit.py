@@ -145,19 +145,18 @@ def make_pursuit(
     pursuit : Pursuit
         The prepared fields.
     """
-    places = np.unravel_index(voxels, fields.shape[:3])
-    shape = tuple(int(place.max()) + 1 for place in places)
-    held = n_sources.reshape(*fields.shape[:3], 1)
-    fields, held = (x[: shape[0], : shape[1], : shape[2]] for x in (fields, held))
-    voxels = np.ravel_multi_index(places, shape)
-    flat = fields.reshape(-1, fields.shape[4])
+    *whole, n_orient, n_sensors = fields.shape
+    flat = fields.reshape(-1, n_sensors)
     values, vectors = np.linalg.eigh(flat.T @ flat)
     seen = np.cumsum(values) > _SEEN * values.sum()
     basis = np.ascontiguousarray(vectors[:, seen].T, np.float32)
-    fields = fields @ basis.T
-    n_orient, n_seen = fields.shape[3:]
-    fields = fields.reshape(*shape, -1)
-    held = np.ascontiguousarray(held, np.float32)
+    places = np.unravel_index(voxels, whole)
+    shape = tuple(int(place.max()) + 1 for place in places)
+    voxels = np.ravel_multi_index(places, shape)
+    fields, held = (
+        np.ascontiguousarray(x.reshape(*whole, -1)[: shape[0], : shape[1], : shape[2]], np.float32)
+        for x in (flat @ basis.T, n_sources)
+    )
     rows, roots, sizes, kernels = [], [], [], []
     for extent in EXTENTS:
         patch, size = fields, np.ones_like(held)
@@ -166,7 +165,7 @@ def make_pursuit(
             patch, size = blur(fields, kernels[-1]), blur(held, kernels[-1])
         else:
             patch = fields / np.maximum(held, _TINY)
-        patch = patch.reshape(-1, n_orient, n_seen)[voxels]
+        patch = patch.reshape(-1, n_orient, len(basis))[voxels]
         row, root = whitened_fields(patch)
         rows.append(row.astype(np.float32))
         roots.append(root.astype(np.float32))
