@@ -159,12 +159,11 @@ def make_pursuit(
     )
     rows, roots, sizes, kernels = [], [], [], []
     for extent in EXTENTS:
-        patch, size = fields, np.ones_like(held)
         if extent:
             kernels.append(tuple(_profile(n, extent / spacing) for n in shape))
             patch, size = blur(fields, kernels[-1]), blur(held, kernels[-1])
         else:
-            patch = fields / np.maximum(held, _TINY)
+            patch, size = fields / np.maximum(held, _TINY), np.ones_like(held)
         patch = patch.reshape(-1, n_orient, len(basis))[voxels]
         row, root = whitened_fields(patch)
         rows.append(row.astype(np.float32))
