@@ -162,6 +162,18 @@ def test_inputs_are_the_pseudo_inverse_on_the_grid(whitened):
     assert not inputs[:, :, ~mask].any()
 
 
+def test_inputs_do_not_depend_on_blocks_and_padding(whitened):
+    gain, positions = whitened
+    data = np.random.default_rng(0).standard_normal((len(gain), 2))
+    bare, padded = (
+        make_physics(gain, positions, side=side, multiple=multiple)
+        for side, multiple in ((1, 1), (2, 16))
+    )
+    assert np.prod(padded.grid.shape) > np.prod(bare.grid.shape)
+    one, other = (physics.inputs(data)[:, :, physics.columns] for physics in (bare, padded))
+    np.testing.assert_allclose(other, one, atol=1e-4)
+
+
 def test_inputs_do_not_depend_on_the_unit_of_the_gain(whitened):
     gain, positions = whitened
     data = np.random.default_rng(0).standard_normal((len(gain), 1))
