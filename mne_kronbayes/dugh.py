@@ -21,6 +21,7 @@ from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 _SAFE = 0.5  # exponent of majorization-minimization, which cannot raise the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
 _WARM_UP = 2  # sweeps before sources are switched off: the first judgements are coarse
+_PER_SENSOR = 20  # locations that stay on in these sweeps
 _PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
@@ -168,10 +169,11 @@ def dugh(
     Notes
     -----
     A sweep costs :math:`O(M^2 (N_a + G T))` for M sensors, and what the temporal family takes. It
-    first tries a long step: that of the fixed-point update of MacKay (1992) or longer, and from the
-    third sweep on it also switches off each source whose variance would best be zero while the
-    others stay (Tipping & Faul 2003). It is kept only where the cost falls; else the
-    majorization-minimization step is taken, for which it must.
+    first tries a long step: that of the fixed-point update of MacKay (1992) or longer. In the first
+    two sweeps only the 20 M locations stay whose slopes promise most, from the third on each source
+    is switched off whose variance would best be zero while the others stay (Tipping & Faul 2003).
+    The step is kept only where the cost falls; else the majorization-minimization step is taken,
+    for which it must. Slopes of thousands of locations have single precision, the cost never.
 
     Where the sweeps settle, sources that are off enter if they lower the cost by more than their
     price, for which all N locations are looked at, :math:`O(M^2 N)`; with `select`, those that do
@@ -219,7 +221,7 @@ def dugh(
     state = State(
         gain=gain,
         active=np.arange(n_locations),
-        gamma=np.full(n_locations, share / np.sum(gain**2)),
+        gamma=np.full(n_locations, share / np.vdot(gain, gain)),
         noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
         time=family(rows.shape[2]),
     )
@@ -284,11 +286,11 @@ def _sweeps(
             recent = []
             continue
         moved = likelihood.update_time()
-        step = _step(moved)
-        likelihood = evaluate(step(stride, sweep >= _WARM_UP))
+        step, kept = _step(moved, sweep < _WARM_UP)
+        likelihood = evaluate(step(stride).keep(kept))
         stride = min(_GROWTH * stride, _STRIDE)
         if likelihood.cost > moved.cost:
-            likelihood, stride = evaluate(step(_SAFE, False)), 1.0
+            likelihood, stride = evaluate(step(_SAFE)), 1.0
 
 
 def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
@@ -335,23 +337,25 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _step(likelihood) -> Callable[[float, bool], State]:
-    """Return the update of source and noise variances as a function of its length.
+def _step(likelihood, coarse: bool) -> tuple[Callable[[float], State], np.ndarray]:
+    """Return the update of variances as a function of its length, and which locations to keep.
 
-    The exponent 1/2 is majorization-minimization, 1 the fixed-point update. It may also switch
-    off each location whose variance would best be zero while the others stay (Tipping & Faul
-    2003; exact for one orientation).
+    The exponent 1/2 is majorization-minimization, 1 the fixed-point update. Kept are those whose
+    variance would not best be zero while the others stay (Tipping & Faul 2003; exact for one
+    orientation); while judgements are coarse, the best few per sensor.
     """
     state = likelihood.state
     source, (noise_log, noise_fit) = likelihood.slopes
     log_slope, fit_slope = location_slopes(source, state.gain, state.n_orient)
     ratio = fit_slope / log_slope
-    needed = ratio >= 1 - state.gamma * log_slope / likelihood.occam
-    needed[ratio.argmax()] = True
+    if coarse:
+        kept = ratio >= np.sort(ratio)[-_PER_SENSOR * len(state.gain) :][0]
+    else:
+        kept = ratio >= 1 - state.gamma * log_slope / likelihood.occam
+        kept[ratio.argmax()] = True
 
-    def take(exponent: float, prune: bool) -> State:
+    def take(exponent: float) -> State:
         noise = state.noise.step(noise_log, noise_fit, exponent)
-        moved = replace(state, gamma=state.gamma * ratio**exponent, noise=noise)
-        return moved.keep(needed) if prune else moved
+        return replace(state, gamma=state.gamma * ratio**exponent, noise=noise)
 
-    return take
+    return take, kept

@@ -10,6 +10,8 @@ from scipy.linalg import cholesky, solve_triangular
 from mne_kronbayes.noise import NoiseModel
 from mne_kronbayes.temporal import TemporalFamily
 
+_WIDE = 4096  # columns of a gain that are seen at once; wider ones in single precision
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -96,9 +98,15 @@ def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, 
     log_slope, fit_slope : ndarray, shape (n_locations,)
         How fast the one rises and the other falls.
     """
-    seen = (part @ gain for part in rows)
-    squares = (np.einsum("rn,rn->n", part, part) for part in seen)
-    return tuple(square.reshape(-1, n_orient).sum(axis=1) for square in squares)
+    dtype = float if gain.shape[1] <= _WIDE else np.float32
+    slopes = np.empty((2, gain.shape[1]))
+    for start in range(0, gain.shape[1], _WIDE):
+        part = slice(start, start + _WIDE)
+        columns = gain[:, part].astype(dtype, copy=False)
+        for slope, one in zip(slopes, rows, strict=True):
+            seen = one.astype(dtype, copy=False) @ columns
+            slope[part] = np.einsum("rn,rn->n", seen, seen)
+    return tuple(slopes.reshape(2, -1, n_orient).sum(axis=2))
 
 
 def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray, occam: float) -> np.ndarray:

@@ -215,6 +215,32 @@ def test_no_source_that_is_off_would_save_its_price():
         assert min(costs) >= result.cost[-1] - price
 
 
+def test_of_many_locations_few_are_looked_at_twice(monkeypatch):
+    """In single precision at first, without a rise of the cost, to as low an end."""
+    data, gain, active = simulate(n_locations=5000, ar=0.0)
+    options = dict(temporal="identity", noise="fixed", noise_basis=0.3 * np.eye(12))
+    assert len(dugh(data, gain, **options, max_iter=1, tol=1e-12).active) == 240
+    result = dugh(data, gain, **options)
+    assert np.diff(result.cost).max() <= 1e-9 * np.abs(result.cost).max()
+    monkeypatch.setattr(module, "_PER_SENSOR", 5000)
+    monkeypatch.setattr("mne_kronbayes.state._WIDE", 5000)
+    patient = dugh(data, gain, **options)
+    assert result.cost[-1] == pytest.approx(patient.cost[-1], abs=0.01 * data[0].size)
+    strong = np.argsort(-result.source_variance)[:2]
+    assert set(strong) == set(np.argsort(-patient.source_variance)[:2]) == set(active)
+
+
+def test_a_weak_source_returns_that_was_hidden_by_many_strong_ones():
+    rng = np.random.default_rng(0)
+    gain = rng.standard_normal((12, 400))
+    gain[:, 1:] = gain[:, [1]] + 0.01 * rng.standard_normal((12, 399))
+    sources = rng.standard_normal((2, 30)) * [[1], [100]]
+    data = (gain[:, :2] @ sources + 0.1 * rng.standard_normal((12, 30)))[None]
+    options = dict(temporal="identity", noise="fixed", noise_basis=0.1 * np.eye(12))
+    assert 0 not in dugh(data, gain, **options, max_iter=1).active
+    assert 0 in dugh(data, gain, **options).active
+
+
 @pytest.mark.parametrize("n_orient", [1, 3])
 def test_switching_off_takes_few_sweeps_and_hardly_costs(n_orient, monkeypatch):
     data, gain, active = simulate(n_sensors=30, n_locations=300, n_orient=n_orient, ar=0.0)
