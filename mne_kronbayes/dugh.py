@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy.linalg import cholesky, toeplitz
+from scipy.linalg import toeplitz
 
 from mne_kronbayes.kronecker import Kronecker
 from mne_kronbayes.noise import NOISE, NoiseModel
 from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
 from mne_kronbayes.selection import admit, eliminate
-from mne_kronbayes.separable import Separable
+from mne_kronbayes.separable import NoiseTime, Separable
 from mne_kronbayes.state import State, location_slopes
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
@@ -302,8 +302,8 @@ def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
     return np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :n_components]
 
 
-def _noise_time(given, n_times: int, components: np.ndarray | None) -> np.ndarray:
-    """Lower Cholesky factor of the noise's temporal covariance, scaled to trace T."""
+def _noise_time(given, n_times: int, components: np.ndarray | None) -> NoiseTime:
+    """Temporal covariance of the noise, scaled to trace T."""
     if isinstance(given, str):
         if given != "white":
             raise ValueError(
@@ -321,7 +321,7 @@ def _noise_time(given, n_times: int, components: np.ndarray | None) -> np.ndarra
     if components is not None:
         given = components.T @ given @ components
     try:
-        return cholesky(given, lower=True)
+        return NoiseTime(given)
     except np.linalg.LinAlgError:
         raise ValueError(
             "noise_temporal is not positive definite: add a small white part to its diagonal."

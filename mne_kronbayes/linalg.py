@@ -111,6 +111,11 @@ class ToeplitzInverse:
         return (self._x @ shifted @ self._x - back @ shifted @ back) / self._x[0]
 
 
+def diagonal_sums(matrix: np.ndarray) -> np.ndarray:
+    """Sum a square matrix along each diagonal from the main one up, shape (T,). O(T^2)."""
+    return np.array([np.trace(matrix, k) for k in range(len(matrix))])
+
+
 def shifted_sums(matrix: np.ndarray) -> np.ndarray:
     """Sum the matrix from each element on along its diagonal, shape (T, T). O(T^2)."""
     sums = matrix.copy()

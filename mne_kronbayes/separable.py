@@ -20,10 +20,55 @@ from scipy.linalg import cholesky, solve_triangular
 from mne_kronbayes.linalg import second_moment_root
 from mne_kronbayes.posterior import SeparablePosterior
 from mne_kronbayes.state import State, shift_cost
+from mne_kronbayes.temporal import TemporalFamily
+
+
+class NoiseTime:
+    """Temporal covariance Upsilon of the noise, and its common basis with that of the sources.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_times, n_times)
+        Upsilon, positive definite.
+
+    Attributes
+    ----------
+    log_det : float
+        log |Upsilon|.
+    """
+
+    def __init__(self, covariance: np.ndarray):
+        self._chol = cholesky(covariance, lower=True)
+        self.log_det = 2 * np.sum(np.log(np.diag(self._chol)))
+        self._time = None
+
+    def basis(self, time: TemporalFamily) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Diagonalize Upsilon and B, O(T^3); the last answer is kept.
+
+        Parameters
+        ----------
+        time : TemporalFamily
+            Temporal covariance B of the sources.
+
+        Returns
+        -------
+        b : ndarray, shape (n_times,)
+            Variances of the sources in units of those of the noise.
+        f, back : ndarray, shape (n_times, n_times)
+            The basis F and its inverse.
+        """
+        if time is not self._time:
+            half = solve_triangular(self._chol, time.covariance, lower=True)
+            b, vectors = np.linalg.eigh(solve_triangular(self._chol, half.T, lower=True))
+            f = solve_triangular(self._chol, vectors, lower=True, trans="T")
+            self._time, self._basis = time, (np.maximum(b, 0), f, vectors.T @ self._chol.T)
+        return self._basis
 
 
 class Separable:
-    """The data's likelihood at a state, O(M^2 (N + G T) + M G T^2 + M^3 + T^3).
+    """The data's likelihood at a state, O(M^2 (N + G T) + M G T^2 + M^3).
+
+    A new temporal covariance of the sources takes O(T^3) more.
 
     Parameters
     ----------
@@ -31,8 +76,8 @@ class Separable:
         Where the learning stands.
     data : ndarray, shape (n_sensors, n_trials, n_times)
         Whitened data.
-    noise_time : ndarray, shape (n_times, n_times)
-        Lower Cholesky factor of the noise's temporal covariance Upsilon.
+    noise_time : NoiseTime
+        Temporal covariance Upsilon of the noise.
     occam : float
         How often the sources' part of the log-determinant counts.
 
@@ -45,7 +90,7 @@ class Separable:
         Of all trials.
     """
 
-    def __init__(self, state: State, data: np.ndarray, noise_time: np.ndarray, occam: float = 1.0):
+    def __init__(self, state: State, data: np.ndarray, noise_time: NoiseTime, occam: float = 1.0):
         self.state, self._data, self._noise_time = state, data, noise_time
         self.occam = occam
         n_sensors, n_trials, n_times = data.shape
@@ -53,11 +98,8 @@ class Separable:
         half = solve_triangular(chol, state.source_covariance, lower=True)
         d, vectors = np.linalg.eigh(solve_triangular(chol, half.T, lower=True))
         self._space = solve_triangular(chol, vectors, lower=True, trans="T").T  # E
-        half = solve_triangular(noise_time, state.time.covariance, lower=True)
-        b, vectors = np.linalg.eigh(solve_triangular(noise_time, half.T, lower=True))
-        self._time = solve_triangular(noise_time, vectors, lower=True, trans="T")  # F
-        self._back = vectors.T @ noise_time.T  # F^-1
-        self._d, self._b = np.maximum(d, 0), np.maximum(b, 0)
+        self._b, self._time, self._back = noise_time.basis(state.time)  # b, F, F^-1
+        self._d = np.maximum(d, 0)
         ratio = np.outer(self._d, self._b)
         self._weights = 1 / (1 + ratio)
         flat = self._space @ data.reshape(n_sensors, -1)
@@ -65,7 +107,7 @@ class Separable:
         self._solved = self._weights[:, None] * coordinates
         log_det = np.sum(np.log1p(ratio))
         cost = 2 * n_times * np.sum(np.log(np.diag(chol))) + log_det
-        cost += 2 * n_sensors * np.sum(np.log(np.diag(noise_time)))
+        cost += n_sensors * noise_time.log_det
         cost += np.vdot(self._solved, coordinates) / n_trials
         self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
         self.cost = cost + n_times * state.noise.penalty + (occam - 1) * log_det

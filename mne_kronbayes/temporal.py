@@ -20,7 +20,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import cho_solve, cholesky, toeplitz
 from scipy.optimize import minimize_scalar
 
-from mne_kronbayes.linalg import ToeplitzInverse, shifted_sums, solve_riccati
+from mne_kronbayes.linalg import ToeplitzInverse, diagonal_sums, shifted_sums, solve_riccati
 
 FLOOR = 1e-6
 """Least white share of a temporal covariance (-60 dB)."""
@@ -236,22 +236,19 @@ class Toeplitz:
 
     def update(self, rows, solved):
         """Take one majorization-minimization step."""
-        return self._move(self._inverse.diagonal_sums(), self._power(solved) / len(solved))
+        power = (np.abs(rfft(solved, self._size)) ** 2).sum(axis=0) / self._size
+        return self._move(self._power(self._inverse.diagonal_sums()), power / len(solved))
 
     def step(self, a, c):
         """Take one majorization-minimization step."""
-        values, vectors = np.linalg.eigh(c)
-        rows = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
-        sums = [np.trace(a, k) for k in range(self._n_times)]
-        return self._move(np.array(sums), self._power(rows))
+        return self._move(self._power(diagonal_sums(a)), self._power(diagonal_sums(c)))
 
-    def _power(self, rows: np.ndarray) -> np.ndarray:
-        """Diagonal of Q^H rows^T rows Q for the non-negative frequencies."""
-        return (np.abs(rfft(rows, self._size)) ** 2).sum(axis=0) / self._size
+    def _power(self, sums: np.ndarray) -> np.ndarray:
+        """Diagonal of Q^H X Q for the non-negative frequencies, given the diagonal sums of X."""
+        return (2 * rfft(sums, self._size).real - sums[0]) / self._size
 
-    def _move(self, sums: np.ndarray, d: np.ndarray) -> Toeplitz:
-        """Update the spectrum, given the sums of A along its diagonals and the power of C."""
-        z = (2 * rfft(sums, self._size).real - sums[0]) / self._size
+    def _move(self, z: np.ndarray, d: np.ndarray) -> Toeplitz:
+        """Update the spectrum, given the powers of A and C."""
         d, z = (x + FLOOR * self._mean(x) for x in (d, z))
         new = copy(self)
         new._compose(self._p * np.sqrt(d / z))
@@ -341,7 +338,7 @@ class Stationary(_Dense):
 
     def step(self, a, c):
         """Search for the least value of the majorizer."""
-        sums = 2 * np.array([np.trace(a, k) for k in self._lags])
+        sums = 2 * diagonal_sums(a)
         sums[0] /= 2
         moment = shifted_sums(self.covariance @ c @ self.covariance)
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.linalg import cholesky, inv, toeplitz
+from scipy.linalg import inv, toeplitz
 from scipy.signal import lfilter
 
 from mne_kronbayes.dugh import dugh
 from mne_kronbayes.kronecker import Kronecker
 from mne_kronbayes.noise import NOISE
 from mne_kronbayes.selection import admit, eliminate
-from mne_kronbayes.separable import Separable
+from mne_kronbayes.separable import NoiseTime, Separable
 from mne_kronbayes.state import State
 from mne_kronbayes.temporal import TEMPORAL
 
@@ -62,7 +62,7 @@ def make(request, data):
         if kind == "shared":
             return Kronecker(state, data, occam), np.kron(source + noise, state.time.covariance)
         dense = np.kron(source, state.time.covariance) + np.kron(noise, noise_time)
-        return Separable(state, data, cholesky(noise_time, lower=True), occam), dense
+        return Separable(state, data, NoiseTime(noise_time), occam), dense
 
     make.noise_time = noise_time if kind == "own" else None
     make.occam = occam
@@ -130,7 +130,7 @@ def test_posterior_is_that_of_a_dense_gaussian(make, state, data):
 
 
 def test_noise_of_the_same_temporal_covariance_is_the_shared_case(state, data):
-    own = Separable(state, data, cholesky(state.time.covariance, lower=True))
+    own = Separable(state, data, NoiseTime(state.time.covariance))
     shared = Kronecker(state, data)
     assert own.cost == pytest.approx(shared.cost, rel=1e-10)
     np.testing.assert_allclose(
