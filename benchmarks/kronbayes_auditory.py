@@ -51,10 +51,14 @@ def solutions(evoked, forward, cov, baseline) -> dict[str, np.ndarray]:
     measured = dict(noise="scalar", noise_temporal=baseline)
     options = {
         "kronbayes": {},
+        "kronbayes, orientations learned": dict(learn_orient=True),
         "kronbayes, selected, measured noise": dict(select=True, **measured),
         "kronbayes, occam=2": dict(occam=2),
         "kronbayes, occam=2, identity": dict(occam=2, temporal="identity"),
         "kronbayes, occam=2, measured noise": dict(occam=2, **measured),
+        "kronbayes, occam=2, measured noise, orientations learned": dict(
+            occam=2, learn_orient=True, **measured
+        ),
     }
     found = {name: fit_kron_bayes(evoked, forward, cov, **o) for name, o in options.items()}
     places = {

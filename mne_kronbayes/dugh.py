@@ -11,17 +11,19 @@ import numpy as np
 from scipy.linalg import toeplitz
 
 from mne_kronbayes.kronecker import Kronecker
+from mne_kronbayes.linalg import solve_riccati
 from mne_kronbayes.noise import NOISE, NoiseModel
 from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
 from mne_kronbayes.selection import admit, eliminate
 from mne_kronbayes.separable import NoiseTime, Separable
-from mne_kronbayes.state import State, location_slopes
+from mne_kronbayes.state import State, location_slopes, orient_slopes
 from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
 
 _SAFE = 0.5  # exponent of majorization-minimization, which cannot raise the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
 _WARM_UP = 2  # sweeps before sources are switched off: the first judgements are coarse
 _PER_SENSOR = 20  # locations that stay on in these sweeps
+_STAY = 1e-12  # of the slope keeps orientations that are off, or without a field, as they are
 _PATIENCE = 5  # sweeps over which the decrease is averaged: a bold step may gain little
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 
@@ -39,7 +41,9 @@ class DughResult:
     active : ndarray of int, shape (n_active,)
         Locations that are not switched off.
     source_variance : ndarray, shape (n_locations,)
-        Learned prior variances gamma, 0 where switched off.
+        Learned prior variances gamma, means over components, 0 where switched off.
+    source_covariance : ndarray, shape (n_active, n_orient, n_orient)
+        Learned prior covariance of the components of each active location.
     noise_variance : ndarray, shape (n_noise,)
         Learned variances along the noise basis (for a full covariance, of the sensors).
     noise_covariance : ndarray, shape (n_sensors, n_sensors)
@@ -50,7 +54,8 @@ class DughResult:
     components : ndarray, shape (n_times, n_components) | None
         Orthonormal temporal components that were used, None for all.
     n_parameters : int
-        Number of variances and covariances learned.
+        Number of variances and covariances learned; a source that keeps one of three orientations
+        has three.
     log_likelihood : float
         Of the whitened data, given all that was learned; not a number where `components`
         leave some of the data out.
@@ -65,6 +70,7 @@ class DughResult:
     posterior: KroneckerPosterior | SeparablePosterior
     active: np.ndarray
     source_variance: np.ndarray
+    source_covariance: np.ndarray
     noise_variance: np.ndarray
     noise_covariance: np.ndarray
     autocovariance: np.ndarray
@@ -106,6 +112,7 @@ def dugh(
     noise: str | Callable[[np.ndarray, float, float, int], NoiseModel] = "diagonal",
     noise_basis: np.ndarray | None = None,
     noise_temporal: str | np.ndarray = "shared",
+    learn_orient: bool = False,
     occam: float = 1.0,
     select: bool = False,
     max_iter: int = 200,
@@ -144,6 +151,9 @@ def dugh(
     noise_temporal : "shared" | "white" | ndarray, shape (n_times,) | (n_times, n_times)
         Temporal covariance Upsilon of the noise: that of the sources, white, or as given (its first
         column is enough where it is Toeplitz); only its shape counts.
+    learn_orient : bool
+        Once it is known which locations are active, learn the covariance between the components of
+        each. Else they share one variance.
     occam : float
         How often the sources' part of the log-determinant counts, from 1 on: sources pay so many
         times for what they could explain, as a guard against errors of the gain. With known noise
@@ -175,6 +185,10 @@ def dugh(
     The step is kept only where the cost falls; else the majorization-minimization step is taken,
     for which it must. Slopes of thousands of locations have single precision, the cost never.
 
+    With `learn_orient`, a location has the covariance
+    :math:`\gamma_n C_n C_n^\top` between its components. Its majorization-minimization step is a
+    geometric mean of matrices (Wipf et al. 2010), of which, too, longer steps are tried.
+
     Where the sweeps settle, sources that are off enter if they lower the cost by more than their
     price, for which all N locations are looked at, :math:`O(M^2 N)`; with `select`, those that do
     not save it leave. Sweeps go on until neither happens.
@@ -189,6 +203,10 @@ def dugh(
 
     Tipping, M. E. & Faul, A. C. (2003). Fast marginal likelihood maximisation for sparse Bayesian
     models. Proceedings of AISTATS.
+
+    Wipf, D. P., Owen, J. P., Attias, H. T., Sekihara, K. & Nagarajan, S. S. (2010). Robust
+    Bayesian estimation of the location, orientation, and time course of multiple correlated neural
+    sources using MEG. NeuroImage 49, 641-655.
 
     Examples
     --------
@@ -222,6 +240,7 @@ def dugh(
         gain=gain,
         active=np.arange(n_locations),
         gamma=np.full(n_locations, share / np.vdot(gain, gain)),
+        orient=np.tile(np.eye(n_orient), (n_locations, 1, 1)),
         noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
         time=family(rows.shape[2]),
     )
@@ -232,7 +251,10 @@ def dugh(
         evaluate = partial(Separable, data=rows, noise_time=noise_time, occam=occam)
     costs, converged = [], False
     try:
-        for likelihood in _sweeps(state, evaluate, tol * rows[:, 0].size, price, select):
+        sweeps = _sweeps(
+            state, evaluate, tol * rows[:, 0].size, price, select, learn_orient and n_orient > 1
+        )
+        for likelihood in sweeps:
             n_off = n_locations - len(likelihood.state.active) if select else 0
             costs.append(likelihood.cost - price * n_off)
             if on_sweep is not None:
@@ -245,6 +267,8 @@ def dugh(
         if on_interrupt == "raise" or not costs:
             raise
     state, time = likelihood.state, likelihood.state.time
+    rank = state.orient.any(axis=1).sum(axis=1)
+    n_free = rank * n_orient - rank * (rank - 1) // 2 if learn_orient else np.ones_like(rank)
     autocovariance = time.covariance if time.column is None else time.column
     source_variance = np.zeros(n_locations)
     source_variance[state.active] = state.gamma
@@ -253,11 +277,12 @@ def dugh(
         posterior=likelihood.posterior(components),
         active=state.active,
         source_variance=source_variance,
+        source_covariance=state.prior,
         noise_variance=state.noise.variance,
         noise_covariance=state.noise.covariance,
         autocovariance=autocovariance,
         components=components,
-        n_parameters=len(state.active) + state.noise.n_parameters + time.n_parameters,
+        n_parameters=int(n_free.sum()) + state.noise.n_parameters + time.n_parameters,
         log_likelihood=likelihood.log_likelihood if components is None else np.nan,
         cost=np.array(costs),
         converged=converged,
@@ -265,14 +290,15 @@ def dugh(
 
 
 def _sweeps(
-    state: State, evaluate: Callable, threshold: float, price: float, select: bool
+    state: State, evaluate: Callable, threshold: float, price: float, select: bool, turn: bool
 ) -> Iterator:
     """Yield the likelihood before each sweep and after the last, where the cost settles.
 
     Wherever it settles, sources may enter that would save their price, and with `select` those
-    leave that do not.
+    leave that do not. Where neither happens, `turn` lets orientations be learned, too.
     """
     gain, likelihood, stride, recent = state.gain, evaluate(state), _STRIDE, []
+    turning = False
     for sweep in itertools.count():
         recent.append(likelihood.cost)
         yield likelihood
@@ -281,12 +307,12 @@ def _sweeps(
             if select:
                 likelihood = eliminate(likelihood, price, evaluate)
             likelihood = admit(likelihood, gain, price, evaluate)
-            if likelihood is settled:
+            if likelihood is settled and turning == turn:
                 return
-            recent = []
+            turning, recent = turning or (turn and likelihood is settled), []
             continue
         moved = likelihood.update_time()
-        step, kept = _step(moved, sweep < _WARM_UP)
+        step, kept = _step(moved, sweep < _WARM_UP, turning)
         likelihood = evaluate(step(stride).keep(kept))
         stride = min(_GROWTH * stride, _STRIDE)
         if likelihood.cost > moved.cost:
@@ -337,8 +363,10 @@ def _lookup(registry: dict, key, what: str):
     return registry[key]
 
 
-def _step(likelihood, coarse: bool) -> tuple[Callable[[float], State], np.ndarray]:
+def _step(likelihood, coarse: bool, turn: bool) -> tuple[Callable[[float], State], np.ndarray]:
     """Return the update of variances as a function of its length, and which locations to keep.
+
+    With `turn` the variances are those of all orientations.
 
     The exponent 1/2 is majorization-minimization, 1 the fixed-point update. Kept are those whose
     variance would not best be zero while the others stay (Tipping & Faul 2003; exact for one
@@ -354,8 +382,16 @@ def _step(likelihood, coarse: bool) -> tuple[Callable[[float], State], np.ndarra
         kept = ratio >= 1 - state.gamma * log_slope / likelihood.occam
         kept[ratio.argmax()] = True
 
+    if turn:
+        s, q = orient_slopes(source, state.gain, state.n_orient)
+        stay = _STAY * log_slope[:, None, None] * np.eye(state.n_orient)
+        values, axes = np.linalg.eigh(solve_riccati(s + stay, q + stay))
+        values = np.maximum(values, 0)[:, None]
+
     def take(exponent: float) -> State:
         noise = state.noise.step(noise_log, noise_fit, exponent)
+        if turn:
+            return replace(state, noise=noise).turn(axes * values**exponent)
         return replace(state, gamma=state.gamma * ratio**exponent, noise=noise)
 
     return take, kept

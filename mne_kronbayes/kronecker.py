@@ -10,7 +10,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.linalg import second_moment_root
 from mne_kronbayes.posterior import KroneckerPosterior
-from mne_kronbayes.state import State, shift_cost
+from mne_kronbayes.state import State, orient_slopes, shift_cost
 
 
 class Kronecker:
@@ -107,24 +107,16 @@ class Kronecker:
         cost : ndarray, shape (n,)
             The rise.
         """
-        (log_rows, fit_rows), _ = self.slopes
-        shape = (-1, len(shift), self.state.n_orient)
-        s, q = (
-            np.einsum("rni,rnj->nij", part, part)
-            for part in ((rows @ gain).reshape(shape) for rows in (log_rows, fit_rows))
-        )
+        s, q = orient_slopes(self.slopes[0], gain, self.state.n_orient)
         return self._data.shape[2] * shift_cost(shift, s / self.occam, q, self.occam)
 
     def posterior(self, components: np.ndarray | None) -> KroneckerPosterior:
         """Posterior of the active sources; `components` are the temporal ones of the data."""
         state = self.state
-        half = solve_triangular(self._chol, state.gain, lower=True)
-        gamma = np.repeat(state.gamma, state.n_orient)
-        kernel = gamma[:, None] * solve_triangular(self._chol, half, lower=True, trans="T").T
+        half = solve_triangular(self._chol, state.prior_gain, lower=True)
+        kernel = solve_triangular(self._chol, half, lower=True, trans="T").T
         blocks = half.reshape(len(half), -1, state.n_orient)
-        seen = np.einsum("mni,mnj->nij", blocks, blocks)
-        gamma = state.gamma[:, None, None]
-        covariance = gamma * np.eye(state.n_orient) - gamma**2 * seen
+        covariance = state.prior - np.einsum("mni,mnj->nij", blocks, blocks)
         if state.time.column is not None:
             variance = np.full(self._data.shape[2], state.time.column[0])
         elif components is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.linalg import cholesky, solve_triangular
 
 
 def second_moment_root(moment: np.ndarray) -> np.ndarray:
@@ -30,22 +29,21 @@ def solve_riccati(a: np.ndarray, c: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    a : ndarray, shape (n, n)
+    a : ndarray, shape (..., n, n)
         Symmetric positive definite.
-    c : ndarray, shape (n, n)
+    c : ndarray, shape (..., n, n)
         Symmetric positive semi-definite.
 
     Returns
     -------
-    s : ndarray, shape (n, n)
+    s : ndarray, shape (..., n, n)
         The solution; it minimizes ``tr(A S) + tr(S^-1 C)``.
     """
-    root = cholesky((a + a.T) / 2, lower=True)
-    inner = root.T @ c @ root
-    values, vectors = np.linalg.eigh((inner + inner.T) / 2)
-    half = vectors * np.sqrt(np.sqrt(np.maximum(values, 0)))
-    half = solve_triangular(root, half, lower=True, trans="T")
-    return half @ half.T
+    root = np.linalg.cholesky(a).swapaxes(-1, -2)
+    values, vectors = np.linalg.eigh(root @ c @ root.swapaxes(-1, -2))
+    half = vectors * np.sqrt(np.sqrt(np.maximum(values, 0)))[..., None, :]
+    half = np.linalg.solve(root, half)
+    return half @ half.swapaxes(-1, -2)
 
 
 class ToeplitzInverse:

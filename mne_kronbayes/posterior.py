@@ -59,8 +59,8 @@ class SeparablePosterior:
     ----------
     kernel : ndarray, shape (n_active * n_orient, n_sensors)
         Gamma L^T E^T.
-    source_variance : ndarray, shape (n_active,)
-        Prior variance of each location.
+    prior : ndarray, shape (n_active, n_orient, n_orient)
+        Prior covariance of each location.
     space : ndarray, shape (n_sensors, n_sensors)
         Spatial basis E.
     time : ndarray, shape (n_times, n_components)
@@ -74,7 +74,7 @@ class SeparablePosterior:
     """
 
     kernel: np.ndarray
-    source_variance: np.ndarray
+    prior: np.ndarray
     space: np.ndarray
     time: np.ndarray
     back: np.ndarray
@@ -104,11 +104,10 @@ class SeparablePosterior:
         covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
             The same for every trial.
         """
-        kernel = self.kernel.reshape(len(self.source_variance), -1, len(self.space))
-        n_orient = kernel.shape[1]
+        n_orient = self.prior.shape[1]
+        kernel = self.kernel.reshape(-1, n_orient, len(self.space))
         power = self.back**2
-        prior = self.source_variance[:, None] * (self.spectrum @ power)
-        covariances = np.eye(n_orient)[:, :, None] * prior[:, None, None]
+        covariances = self.prior[..., None] * (self.spectrum @ power)
         for i in range(n_orient):
             for j in range(n_orient):
                 seen = (kernel[:, i] * kernel[:, j]) @ (self.weights * self.spectrum)

@@ -185,8 +185,10 @@ class KronBayesResult:
     @property
     def source_variance(self) -> np.ndarray:
         """Prior variance of each location, summed over orientations, in (A m)^2."""
-        std = self.problem.source_std.reshape(-1, self.problem.n_orient)
-        return self.learned.source_variance * np.sum(std**2, axis=1)
+        std = self._std.reshape(-1, self.problem.n_orient)
+        variance = np.zeros(len(self.learned.source_variance))
+        variance[self.active] = np.einsum("ni,nii->n", std**2, self.learned.source_covariance)
+        return variance
 
     @property
     def temporal_covariance(self) -> np.ndarray:

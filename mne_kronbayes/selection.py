@@ -99,11 +99,14 @@ def admit(likelihood, gain: np.ndarray, price: float, evaluate: Callable[[State]
     while len(chosen):
         active = np.r_[state.active, promising[chosen]]
         order = np.argsort(active)
+        both = np.hstack([state.gain, _columns(gain, promising[chosen], n_orient)])
+        spheres = np.tile(np.eye(n_orient), (len(chosen), 1, 1))
         more = replace(
             state,
-            gain=_columns(gain, active[order], n_orient),
+            gain=_columns(both, order, n_orient),
             active=active[order],
             gamma=np.r_[state.gamma, gamma[chosen]][order],
+            orient=np.concatenate([state.orient, spheres])[order],
         )
         more = evaluate(more)
         if more.cost < likelihood.cost - price * len(chosen):

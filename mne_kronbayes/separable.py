@@ -175,9 +175,7 @@ class Separable:
         time, back = self._time, self._back
         if components is not None:
             time, back = components @ time, back @ components.T
-        fields = self._fields(state.gain)
-        gamma = np.repeat(state.gamma, state.n_orient)
-        kernel = gamma[:, None] * fields.transpose(0, 2, 1).reshape(len(gamma), -1)
+        kernel = (self._space @ state.prior_gain).T
         return SeparablePosterior(
-            kernel, state.gamma, self._space, time, back, self._weights * self._b, self._b
+            kernel, state.prior, self._space, time, back, self._weights * self._b, self._b
         )

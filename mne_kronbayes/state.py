@@ -11,6 +11,7 @@ from mne_kronbayes.noise import NoiseModel
 from mne_kronbayes.temporal import TemporalFamily
 
 _WIDE = 4096  # columns of a gain that are seen at once; wider ones in single precision
+_FAINT = 1e-3  # amplitude of an orientation, as a share of the strongest, that counts as none
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +21,14 @@ class State:
     Attributes
     ----------
     gain : ndarray, shape (n_sensors, n_active * n_orient)
-        Gain of the active sources.
+        Gain of the active sources, times the root of their covariance.
     active : ndarray of int, shape (n_active,)
         Their locations in the whole gain.
     gamma : ndarray, shape (n_active,)
-        Prior variance of each location.
+        Prior variance of each location, the mean of its components.
+    orient : ndarray, shape (n_active, n_orient, n_orient)
+        Root C of the prior covariance gamma C C^T of each location, whose squared norm is n_orient:
+        the identity where all orientations are alike.
     noise : NoiseModel
         Noise covariance.
     time : TemporalFamily
@@ -34,19 +38,36 @@ class State:
     gain: np.ndarray
     active: np.ndarray
     gamma: np.ndarray
+    orient: np.ndarray
     noise: NoiseModel
     time: TemporalFamily
 
     @property
     def n_orient(self) -> int:
         """Components of a location."""
-        return self.gain.shape[1] // len(self.active)
+        return self.orient.shape[1]
 
     @property
     def source_covariance(self) -> np.ndarray:
         """Covariance of the sources' field at the sensors, O(M^2 N)."""
         half = self.gain * np.repeat(np.sqrt(self.gamma), self.n_orient)
         return half @ half.T  # a symmetric product: half the work
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Prior covariance of each location, shape (n_active, n_orient, n_orient)."""
+        return self.gamma[:, None, None] * self.orient @ self.orient.transpose(0, 2, 1)
+
+    @property
+    def prior_gain(self) -> np.ndarray:
+        """Covariance of the data with the active sources, shape of the gain."""
+        root = self.gamma[:, None, None] * self.orient.transpose(0, 2, 1)
+        return self._times(root)
+
+    def _times(self, right: np.ndarray) -> np.ndarray:
+        """Gain of each location times a matrix of its own."""
+        blocks = self.gain.reshape(len(self.gain), -1, self.n_orient).transpose(1, 0, 2)
+        return (blocks @ right).transpose(1, 0, 2).reshape(self.gain.shape)
 
     def counted(self, source: tuple, noise: tuple, occam: float) -> tuple:
         """Slopes where the sources' part of the log-determinant counts more than once.
@@ -76,8 +97,37 @@ class State:
 
     def keep(self, kept: np.ndarray) -> State:
         """Return the state with the locations of a mask only."""
-        gain = self.gain[:, np.repeat(kept, self.n_orient)]
-        return replace(self, gain=gain, active=self.active[kept], gamma=self.gamma[kept])
+        return replace(
+            self,
+            gain=self.gain[:, np.repeat(kept, self.n_orient)],
+            active=self.active[kept],
+            gamma=self.gamma[kept],
+            orient=self.orient[kept],
+        )
+
+    def turn(self, root: np.ndarray) -> State:
+        """Return the state with the covariance gamma C R R^T C^T of each location.
+
+        Parameters
+        ----------
+        root : ndarray, shape (n_active, n_orient, n_orient)
+            The roots R.
+
+        Returns
+        -------
+        state : State
+            Orientations with less than a millionth of the strongest one's variance are off.
+        """
+        u, s, vh = np.linalg.svd(self.orient @ root)
+        s[s < _FAINT * s[:, :1]] = 0
+        scale = np.sqrt(np.mean(s**2, axis=1))[:, None]
+        living = (s > 0) / scale
+        return replace(
+            self,
+            gain=self._times(root @ vh.transpose(0, 2, 1) * living[:, None]),
+            gamma=self.gamma * scale[:, 0] ** 2,
+            orient=u * (s / scale)[:, None],
+        )
 
 
 def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +157,27 @@ def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, 
             seen = one.astype(dtype, copy=False) @ columns
             slope[part] = np.einsum("rn,rn->n", seen, seen)
     return tuple(slopes.reshape(2, -1, n_orient).sum(axis=2))
+
+
+def orient_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `location_slopes`, between the components of each location.
+
+    Parameters
+    ----------
+    rows : tuple of ndarray, shape (n, n_sensors)
+        As for :func:`location_slopes`.
+    gain : ndarray, shape (n_sensors, n_locations * n_orient)
+        Gain of the locations.
+    n_orient : int
+        Components of a location.
+
+    Returns
+    -------
+    log_slope, fit_slope : ndarray, shape (n_locations, n_orient, n_orient)
+        Slopes along the covariance of each location.
+    """
+    blocks = ((one @ gain).reshape(len(one), -1, n_orient).transpose(1, 0, 2) for one in rows)
+    return tuple(block.transpose(0, 2, 1) @ block for block in blocks)
 
 
 def shift_cost(shift: np.ndarray, s: np.ndarray, q: np.ndarray, occam: float) -> np.ndarray:

@@ -26,6 +26,7 @@ def apply_kron_bayes_epochs(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    learn_orient: bool = False,
     occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
@@ -56,6 +57,8 @@ def apply_kron_bayes_epochs(
     temporal, noise, noise_temporal : object
         Temporal covariance, noise model and temporal covariance of the noise, as for
         :func:`fit_kron_bayes`.
+    learn_orient : bool
+        Learn the orientation of each active source, unless `loose` fixes it.
     occam : float
         How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
         guard against errors of the head model.
@@ -101,8 +104,8 @@ def apply_kron_bayes_epochs(
         )
     result = fit_kron_bayes(
         epochs, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        occam=occam, select=select, loose=loose, depth=depth, max_iter=max_iter, tol=tol,
-        sparse=sparse, rank=rank, pick_ori=pick_ori,
+        learn_orient=learn_orient, occam=occam, select=select, loose=loose, depth=depth,
+        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
     )  # fmt: skip
     stcs = iter([result.average()]) if average else result.estimates()
     return stcs if return_generator else list(stcs)
@@ -121,6 +124,7 @@ def apply_kron_bayes_raw(
     temporal: str = "toeplitz",
     noise: str = "diagonal",
     noise_temporal: str | np.ndarray | mne.BaseEpochs = "shared",
+    learn_orient: bool = False,
     occam: float = 1.0,
     select: bool = False,
     loose: float | str | dict = "auto",
@@ -152,6 +156,8 @@ def apply_kron_bayes_raw(
     temporal, noise, noise_temporal : object
         Temporal covariance, noise model and temporal covariance of the noise, as for
         :func:`fit_kron_bayes`.
+    learn_orient : bool
+        Learn the orientation of each active source, unless `loose` fixes it.
     occam : float
         How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
         guard against errors of the head model.
@@ -201,7 +207,7 @@ def apply_kron_bayes_raw(
     windows = np.stack([data[:, begin : begin + size] for begin in starts])
     learned = learn(
         windows, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        occam=occam, select=select, max_iter=max_iter, tol=tol,
+        learn_orient=learn_orient, occam=occam, select=select, max_iter=max_iter, tol=tol,
     )  # fmt: skip
     sources = np.empty((problem.n_orient * len(learned.active), last - first))
     for begin in [last - first - size, *starts]:  # the first fills what is left at the end

@@ -289,11 +289,12 @@ def test_order_and_rotation_of_sensors_do_not_matter(temporal):
     np.testing.assert_allclose(rotated.sources, one.sources, rtol=1e-5, atol=1e-8)
 
 
-def test_rotating_the_axes_of_a_location_rotates_its_vectors():
+@pytest.mark.parametrize("learn_orient", [False, True])
+def test_rotating_the_axes_of_a_location_rotates_its_vectors(learn_orient):
     data, gain, _ = simulate(n_orient=3)
     rotation = np.linalg.qr(np.random.default_rng(4).standard_normal((3, 3)))[0]
     turned = (gain.reshape(len(gain), -1, 3) @ rotation).reshape(gain.shape)
-    one, other = dugh(data, gain, 3), dugh(data, turned, 3)
+    one, other = (dugh(data, g, 3, learn_orient=learn_orient) for g in (gain, turned))
     vectors = other.sources.reshape(len(data), -1, 3, data.shape[2])
     back = np.einsum("ij,gnjt->gnit", rotation, vectors).reshape(one.sources.shape)
     np.testing.assert_allclose(back, one.sources, rtol=1e-5, atol=1e-8)

@@ -223,6 +223,26 @@ def test_auditory_cortex_of_real_meg_and_eeg(shared_data):
         assert np.linalg.norm(places - cortex, axis=1).min() < 0.02
 
 
+def test_learned_orientations_bring_the_estimate_closer_to_the_truth(eeg_info, forwards):
+    """Of cortical sources, whose orientation is the normal."""
+    forward, distances = forwards["surface"], []
+    for seed in range(5):
+        sim = simulate_evoked(
+            forward, eeg_info, sources=2, snr_db=10, tmax=0.19, rng=seed, verbose="error"
+        )
+        for learn in (False, True):
+            fit = fit_kron_bayes(
+                sim.evoked, forward, sim.noise_cov, pick_ori="vector", occam=2, noise="scalar",
+                learn_orient=learn,
+            )  # fmt: skip
+            truth, found = np.abs(sim.stc.data).ravel(), fit.stc.magnitude().data.ravel()
+            distances.append(1 - truth @ found / np.linalg.norm(truth) / np.linalg.norm(found))
+            assert (fit.source_variance > 0).sum() == len(fit.active)
+    alike, learned = np.reshape(distances, (-1, 2)).T
+    assert (learned < alike).all()
+    assert learned.mean() < 0.5 * alike.mean()
+
+
 # %% Warnings and errors
 
 

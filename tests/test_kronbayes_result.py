@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
+from scipy.linalg import block_diag
 
 from mne_invkit import meshes
 from mne_invkit.report import make_report
@@ -32,21 +33,24 @@ def fitted(simulation, forwards):
 def dense_posterior(problem, learned):
     """Mean and covariance of all sources of the first trial, from one large Gaussian."""
     n_orient, n_times = problem.n_orient, problem.data.shape[2]
-    prior = np.repeat(learned.source_variance, n_orient)
+    blocks = np.zeros((len(learned.source_variance), n_orient, n_orient))
+    blocks[learned.active] = learned.source_covariance
+    prior = block_diag(*blocks)
     gain, time = problem.gain, learned.temporal_covariance
-    sigma = (gain * prior) @ gain.T + learned.noise_covariance
-    cross = np.kron(prior[:, None] * gain.T, time)
+    sigma = gain @ prior @ gain.T + learned.noise_covariance
+    cross = np.kron(prior @ gain.T, time)
     solved = np.linalg.solve(np.kron(sigma, time), np.c_[problem.data[0].ravel(), cross.T])
     mean = (cross @ solved[:, 0]).reshape(-1, n_times)
-    covariance = np.kron(np.diag(prior), time) - cross @ solved[:, 1:]
+    covariance = np.kron(prior, time) - cross @ solved[:, 1:]
     covariance = covariance.reshape(
         -1, n_orient, n_times, len(prior) // n_orient, n_orient, n_times
     )
     return mean, np.einsum("notnpt->nopt", covariance)
 
 
+@pytest.mark.parametrize("learn_orient", [False, True])
 @pytest.mark.parametrize("kind", ["fixed", "normal", "vector", "magnitude"])
-def test_std_is_that_of_the_dense_posterior(kind, eeg_info, forwards):
+def test_std_is_that_of_the_dense_posterior(kind, learn_orient, eeg_info, forwards):
     forward, loose = forwards["discrete"], "auto"
     if kind == "fixed":
         forward = mne.convert_forward_solution(
@@ -56,8 +60,9 @@ def test_std_is_that_of_the_dense_posterior(kind, eeg_info, forwards):
     sim = simulate_evoked(forward, eeg_info, sources=[5], tmax=0.04, rng=0, verbose="error")
     pick_ori = kind if kind in ("normal", "vector") else None
     result = fit_kron_bayes(
-        sim.evoked, forward, sim.noise_cov, loose=loose, pick_ori=pick_ori, max_iter=20, tol=1e-2
-    )
+        sim.evoked, forward, sim.noise_cov, loose=loose, pick_ori=pick_ori, max_iter=100, tol=1e-2,
+        learn_orient=learn_orient,
+    )  # fmt: skip
     problem = result.problem
     mean, covariance = dense_posterior(problem, result.learned)
     np.testing.assert_allclose(result.learned.sources[0], mean, atol=1e-7 * np.abs(mean).max())
@@ -150,11 +155,12 @@ def same(one, other):
     np.testing.assert_allclose(one.data, other.data, atol=1e-12 * np.abs(other.data).max())
 
 
+@pytest.mark.parametrize("options", [{}, dict(learn_orient=True, noise_temporal="white")])
 @pytest.mark.parametrize("kind", ["surface", "volume", "discrete", "mixed"])
-def test_a_file_gives_back_all(kind, eeg_info, forwards, tmp_path):
+def test_a_file_gives_back_all(kind, options, eeg_info, forwards, tmp_path):
     forward = forwards[kind]
     sim = simulate_evoked(forward, eeg_info, sources=[7], tmax=0.19, rng=0, verbose="error")
-    result = fit_kron_bayes(sim.evoked, forward, sim.noise_cov, pick_ori="vector")
+    result = fit_kron_bayes(sim.evoked, forward, sim.noise_cov, pick_ori="vector", **options)
     result.save(tmp_path / "fit.h5")
     again = read_kron_bayes(tmp_path / "fit.h5")
     same(again.stc, result.stc)
@@ -166,6 +172,7 @@ def test_a_file_gives_back_all(kind, eeg_info, forwards, tmp_path):
     np.testing.assert_allclose(again.stc.times, result.stc.times)
     assert again.stc.subject == result.stc.subject
     np.testing.assert_array_equal(again.cost, result.cost)
+    np.testing.assert_array_equal(again.source_variance, result.source_variance)
     np.testing.assert_allclose(again.temporal_covariance, result.temporal_covariance)
     assert again.explained_variance == pytest.approx(result.explained_variance)
     assert again.evidence == result.evidence

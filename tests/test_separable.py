@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.linalg import inv, toeplitz
+from scipy.linalg import block_diag, inv, toeplitz
 from scipy.signal import lfilter
 
 from mne_kronbayes.dugh import dugh
@@ -34,6 +34,11 @@ def simulate(n_trials=4, n_sensors=16, n_locations=60, n_times=30, seed=0, noise
     )
 
 
+def spheres(n_locations, n_orient=1):
+    """Roots of covariances that are alike in all orientations."""
+    return np.tile(np.eye(n_orient), (n_locations, 1, 1))
+
+
 @pytest.fixture
 def state():
     """A state with nothing special about it."""
@@ -43,7 +48,10 @@ def state():
     time = TEMPORAL["full"](T)
     rows = lfilter([1], [1, -0.9], rng.standard_normal((50, T)))
     time = time.update(rows, time.solve(rows))
-    return State(rng.standard_normal((M, N * K)), np.arange(N), rng.uniform(0.5, 2, N), noise, time)
+    orient = rng.standard_normal((N, K, K))
+    orient *= np.sqrt(K) / np.linalg.norm(orient, axis=(1, 2), keepdims=True)
+    gain, gamma = rng.standard_normal((M, N * K)), rng.uniform(0.5, 2, N)
+    return State(gain, np.arange(N), gamma, orient, noise, time)
 
 
 @pytest.fixture
@@ -119,14 +127,33 @@ def test_shift_costs_are_what_shifts_cost(make, state):
 def test_posterior_is_that_of_a_dense_gaussian(make, state, data):
     likelihood, dense = make(state)
     posterior = likelihood.posterior(None)
-    prior = np.kron(np.diag(np.repeat(state.gamma, K)), state.time.covariance)
-    cross = prior @ np.kron(state.gain, np.eye(T)).T
+    root = block_diag(*np.sqrt(state.gamma)[:, None, None] * state.orient)
+    alone = block_diag(*state.orient)
+    prior = np.kron(root @ root.T, state.time.covariance)
+    cross = prior @ np.kron(state.gain @ inv(alone), np.eye(T)).T
     trial = data[:, 1]
     mean = (cross @ inv(dense) @ trial.ravel()).reshape(N * K, T)
     np.testing.assert_allclose(posterior.mean(trial), mean, atol=1e-10)
     covariance = (prior - cross @ inv(dense) @ cross.T).reshape(N, K, T, N, K, T)
     blocks = np.einsum("notnpt->nopt", covariance)
     np.testing.assert_allclose(posterior.covariances(), blocks, atol=1e-10)
+
+
+def test_turned_sources_have_the_covariance_that_was_asked_for(state):
+    """And faint orientations none."""
+    root = np.random.default_rng(3).standard_normal((N, K, K))
+    turned = state.turn(root)
+    c = state.orient @ root
+    asked = state.gamma[:, None, None] * c @ c.transpose(0, 2, 1)
+    np.testing.assert_allclose(turned.prior, asked, rtol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(turned.orient, axis=(1, 2)) ** 2, K)
+    alone = state.gain @ inv(block_diag(*state.orient))
+    field = alone @ block_diag(*asked) @ alone.T
+    np.testing.assert_allclose(turned.source_covariance, field, rtol=1e-9)
+    np.testing.assert_allclose(turned.prior_gain, alone @ block_diag(*asked), rtol=1e-9)
+    flat = state.turn(root * np.r_[1.0, np.full(K - 1, 1e-5)])
+    assert (np.linalg.matrix_rank(flat.orient) == 1).all()
+    assert (flat.gain.reshape(M, N, K)[..., 1:] == 0).all()
 
 
 def test_noise_of_the_same_temporal_covariance_is_the_shared_case(state, data):
@@ -208,6 +235,7 @@ def test_it_ends_in_a_minimum(occam):
     rows = np.ascontiguousarray(data.transpose(1, 0, 2))
     state = State(
         gain[:, found.active], found.active, found.source_variance[found.active],
+        spheres(len(found.active)),
         NOISE["diagonal"](np.diag(np.sqrt(found.noise_variance)), 1.0, 0.0, 1),
         TEMPORAL["identity"](30),
     )  # fmt: skip
@@ -287,7 +315,8 @@ def spread(n_locations=40, seed=0):
     rows = np.ascontiguousarray(data.transpose(1, 0, 2))
     noise = NOISE["fixed"](0.5 * np.eye(16), 1.0, 0.0, 1)
     time = TEMPORAL["identity"](30)
-    state = State(gain, np.arange(n_locations), np.full(n_locations, 2.0), noise, time)
+    gamma, orient = np.full(n_locations, 2.0), spheres(n_locations)
+    state = State(gain, np.arange(n_locations), gamma, orient, noise, time)
     return Kronecker(state, rows), lambda s: Kronecker(s, rows), active
 
 
@@ -308,7 +337,7 @@ def test_twins_do_not_go_together():
     likelihood, evaluate, active = spread()
     state = likelihood.state
     gain = np.c_[state.gain, state.gain[:, active]]
-    twins = State(gain, np.arange(42), np.full(42, 10.0), state.noise, state.time)
+    twins = State(gain, np.arange(42), np.full(42, 10.0), spheres(42), state.noise, state.time)
     fewer = eliminate(evaluate(twins), 20.0, evaluate)
     for k, twin in zip(active, (40, 41), strict=True):
         assert len({k, twin} & set(fewer.state.active)) == 1
@@ -331,7 +360,8 @@ def test_a_source_that_is_missed_is_admitted_and_no_other(n_orient):
         return Kronecker(state, rows)
 
     noise = NOISE["fixed"](0.5 * np.eye(16), 1.0, 0.0, 1)
-    everything = State(gain, np.arange(60), np.full(60, 2.0), noise, TEMPORAL["identity"](30))
+    gamma, orient = np.full(60, 2.0), spheres(60, n_orient)
+    everything = State(gain, np.arange(60), gamma, orient, noise, TEMPORAL["identity"](30))
     likelihood = evaluate(everything.keep(np.arange(60) == active[0]))
     more = admit(likelihood, gain, 20.0, evaluate)
     assert active[1] in more.state.active
