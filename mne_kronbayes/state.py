@@ -21,7 +21,7 @@ class State:
     Attributes
     ----------
     gain : ndarray, shape (n_sensors, n_active * n_orient)
-        Gain of the active sources, times the root of their covariance.
+        Gain of the active sources, times the root C of each (`orient`).
     active : ndarray of int, shape (n_active,)
         Their locations in the whole gain.
     gamma : ndarray, shape (n_active,)
@@ -61,8 +61,7 @@ class State:
     @property
     def prior_gain(self) -> np.ndarray:
         """Covariance of the data with the active sources, shape of the gain."""
-        root = self.gamma[:, None, None] * self.orient.transpose(0, 2, 1)
-        return self._times(root)
+        return self._times(self.gamma[:, None, None] * self.orient.transpose(0, 2, 1))
 
     def _times(self, right: np.ndarray) -> np.ndarray:
         """Gain of each location times a matrix of its own."""
