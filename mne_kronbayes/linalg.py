@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.sparse import csc_array, eye_array, hstack
 
 
 def second_moment_root(moment: np.ndarray) -> np.ndarray:
@@ -103,11 +104,6 @@ class ToeplitzInverse:
         weighted = irfft(ramp * self._forward, self._size)[:n_times]
         return ((n_times - np.arange(n_times)) * plain - 2 * weighted) / self._x[0]
 
-    def trace(self, shifted: np.ndarray) -> float:
-        """Trace of the inverse times a symmetric matrix, given its :func:`shifted_sums`. O(T^2)."""
-        back = np.r_[0, self._x[:0:-1]]
-        return (self._x @ shifted @ self._x - back @ shifted @ back) / self._x[0]
-
 
 def diagonal_sums(matrix: np.ndarray) -> np.ndarray:
     """Sum a square matrix along each diagonal from the main one up, shape (T,). O(T^2)."""
@@ -120,6 +116,54 @@ def shifted_sums(matrix: np.ndarray) -> np.ndarray:
     for below, row in zip(sums[:0:-1], sums[-2::-1], strict=True):
         row[:-1] += below[1:]
     return sums
+
+
+def inverse_trace(first: np.ndarray, shifted: np.ndarray) -> float:
+    """Trace of the inverse of a Toeplitz matrix times a symmetric matrix. O(T^2).
+
+    Parameters
+    ----------
+    first : ndarray, shape (T,)
+        First column of the inverse.
+    shifted : ndarray, shape (T, T)
+        :func:`shifted_sums` of the symmetric matrix.
+
+    Returns
+    -------
+    trace : float
+        The trace, by the formula of Gohberg and Semencul.
+    """
+    back = np.r_[0, first[:0:-1]]
+    return (first @ shifted @ first - back @ shifted @ back) / first[0]
+
+
+def mirror_bases(n_times: int) -> list[csc_array]:
+    """Orthonormal bases of the vectors that read the same backwards, and of those that turn over.
+
+    A symmetric matrix that reads the same backwards, as Toeplitz matrices do, falls apart into a
+    block for each of the two (Cantoni & Butler 1976).
+
+    Parameters
+    ----------
+    n_times : int
+        Length T of the vectors.
+
+    Returns
+    -------
+    bases : list of csc_array, shape (T, (T + 1) // 2), (T, T // 2)
+        The bases in columns.
+
+    References
+    ----------
+    Cantoni, A. & Butler, P. (1976). Eigenvalues and eigenvectors of symmetric centrosymmetric
+    matrices. Linear Algebra and its Applications 13, 275-288.
+    """
+    straight = eye_array(n_times, format="csc")
+    turned = straight[:, ::-1]
+    half, middle = n_times // 2, straight[:, n_times // 2 : (n_times + 1) // 2]
+    pairs = (straight + turned)[:, :half], (straight - turned)[:, :half]
+    same, opposite = (pair / np.sqrt(2) for pair in pairs)
+    return [hstack([same, middle], format="csc"), opposite]
 
 
 def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,10 +17,17 @@ from typing import Protocol
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.linalg import cho_solve, cholesky, toeplitz
+from scipy.linalg import cho_solve, cholesky, solve_toeplitz, toeplitz
 from scipy.optimize import minimize_scalar
 
-from mne_kronbayes.linalg import ToeplitzInverse, diagonal_sums, shifted_sums, solve_riccati
+from mne_kronbayes.linalg import (
+    ToeplitzInverse,
+    diagonal_sums,
+    inverse_trace,
+    levinson,
+    shifted_sums,
+    solve_riccati,
+)
 
 FLOOR = 1e-6
 """Least white share of a temporal covariance (-60 dB)."""
@@ -330,9 +337,9 @@ class Stationary(_Dense):
         moment = shifted_sums(rows.T @ rows / len(rows))
 
         def objective(column):
-            inverse = ToeplitzInverse(column)
-            variance = inverse.trace(moment) / len(column)
-            return inverse.log_det + len(column) * np.log(variance), variance
+            predictor, errors = levinson(column)
+            variance = inverse_trace(predictor / errors[-1], moment) / len(column)
+            return np.log(errors).sum() + len(column) * np.log(variance), variance
 
         return self._searched(objective)
 
@@ -341,9 +348,10 @@ class Stationary(_Dense):
         sums = 2 * diagonal_sums(a)
         sums[0] /= 2
         moment = shifted_sums(self.covariance @ c @ self.covariance)
+        unit = np.eye(1, len(sums))[0]
 
         def objective(column):
-            rise, fall = sums @ column, ToeplitzInverse(column).trace(moment)
+            rise, fall = sums @ column, inverse_trace(solve_toeplitz(column, unit), moment)
             return rise * fall, np.sqrt(fall / rise)
 
         return self._searched(objective)

@@ -6,7 +6,9 @@ from scipy.linalg import inv, sqrtm, toeplitz
 
 from mne_kronbayes.linalg import (
     ToeplitzInverse,
+    inverse_trace,
     levinson,
+    mirror_bases,
     second_moment_root,
     shifted_sums,
     solve_riccati,
@@ -33,8 +35,17 @@ def test_toeplitz_inverse_is_the_dense_one(kind):
     sums = [np.trace(inv(matrix), k) for k in range(len(column))]
     np.testing.assert_allclose(inverse.diagonal_sums(), sums, atol=1e-8 * size)
     moment = np.cov(rows.reshape(6, -1).T).reshape(matrix.shape)
-    trace = inverse.trace(shifted_sums(moment))
+    trace = inverse_trace(inv(matrix)[0], shifted_sums(moment))
     np.testing.assert_allclose(trace, np.sum(inv(matrix) * moment), rtol=1e-7)
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 6, 7])
+def test_a_toeplitz_matrix_falls_apart_in_mirror_bases(n_times):
+    matrix = toeplitz(0.8 ** np.arange(n_times))
+    bases = mirror_bases(n_times)
+    whole = np.hstack([basis.toarray() for basis in bases])
+    np.testing.assert_allclose(whole.T @ whole, np.eye(n_times), atol=1e-15)
+    np.testing.assert_allclose(bases[0].T @ matrix @ bases[1], 0, atol=1e-15)
 
 
 @each

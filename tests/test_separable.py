@@ -39,13 +39,13 @@ def spheres(n_locations, n_orient=1):
     return np.tile(np.eye(n_orient), (n_locations, 1, 1))
 
 
-@pytest.fixture
-def state():
+@pytest.fixture(params=["full", "toeplitz"])
+def state(request):
     """A state with nothing special about it."""
     rng = np.random.default_rng(0)
     noise = NOISE["diagonal"](np.eye(M), 1.0, 0.0, G * T)
     noise = noise.step(rng.standard_normal((M, M)), rng.standard_normal((M, M)), 0.5)
-    time = TEMPORAL["full"](T)
+    time = TEMPORAL[request.param](T)
     rows = lfilter([1], [1, -0.9], rng.standard_normal((50, T)))
     time = time.update(rows, time.solve(rows))
     orient = rng.standard_normal((N, K, K))
