@@ -31,7 +31,8 @@ def test_examples_run(eeg_info, forwards, tmp_path, monkeypatch, capsys):
     for block in blocks("python"):
         exec(block, names)
     plt.close("all")
-    assert len(blocks("python")) == 5
+    assert len(blocks("python")) == 6
+    assert 0.25 <= names["factor"] <= 4
     assert names["vectors"].data.shape[1] == 3
     assert len(names["found"].history) == 2
     assert names["stc"].shape[0] == names["forward"]["nsource"]
