@@ -223,6 +223,23 @@ def summary(cells: dict) -> str:
     return "\n".join(lines)
 
 
+def shares(cells: dict) -> str:
+    """Markdown table of where the last of our solvers is ahead of all rivals."""
+    ours = [name for name in next(iter(cells.values())) if name in OURS][-1]
+    ahead = {(T, snr): [] for T in (*N_TIMES, "all") for snr in (*SNRS, "all")}
+    for (*_, snr, _, n_times), found in cells.items():
+        for key in itertools.product((n_times, "all"), (snr, "all")):
+            ahead[key].append(not loses(found, ours, RIVALS))
+    lines = [
+        "| samples | " + " | ".join(f"{snr} dB" for snr in SNRS) + " | all |",
+        "|" + "---:|" * (len(SNRS) + 2),
+    ]
+    for T in (*N_TIMES, "all"):
+        parts = [f"{100 * np.mean(ahead[T, snr]):.0f} %" for snr in (*SNRS, "all")]
+        lines.append(f"| {T} | " + " | ".join(parts) + " |")
+    return "\n".join(lines)
+
+
 def table(cells: dict) -> str:
     """Markdown table of all cells; a star marks where a rival is ahead by EMD or TCE."""
     names = list(next(iter(cells.values())))
@@ -254,6 +271,7 @@ def main() -> None:
         for title, names in TABLES.items():
             cells = medians(read_rows(), names)
             print(f"{title}, {len(cells)} cells", summary(cells), sep="\n\n", end="\n\n")
+            print("The last of ours is ahead in:", shares(cells), sep="\n\n", end="\n\n")
             parts.append(f"## {title}\n\n{table(cells)}\n")
         RESULTS.with_suffix(".md").write_text("\n".join(parts))
         return

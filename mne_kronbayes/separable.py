@@ -34,6 +34,8 @@ class NoiseTime:
 
     Attributes
     ----------
+    covariance : ndarray, shape (n_times, n_times)
+        Upsilon, as given.
     log_det : float
         log |Upsilon|.
     """
