@@ -42,8 +42,7 @@ def shared_data():
     return folder
 
 
-@pytest.fixture(scope="session")
-def auditory(shared_data):
+def read_auditory(shared_data):
     """Real MEG and EEG answers to tones in each ear, a volume of 7 mm, noise covariance."""
     folder = shared_data / "sample_subject"
     evokeds = mne.read_evokeds(folder / "sample_auditory-ave.fif.gz", verbose="error")
@@ -63,6 +62,12 @@ def auditory(shared_data):
         forward,
         mne.read_cov(folder / "sample-cov.fif", verbose="error"),
     )
+
+
+@pytest.fixture(scope="session")
+def auditory(shared_data):
+    """What :func:`read_auditory` reads."""
+    return read_auditory(shared_data)
 
 
 # %% Sensors
