@@ -26,10 +26,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from mne_invkit.heads import template_forward
-from mne_invkit.scores import score
-from mne_invkit.signals import time_courses
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.heads.template import template_forward
+from mne_invkit.metrics.estimates import score
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.simulation.signals import time_courses
 from mne_kronbayes import apply_kron_bayes, compare, fit_kron_bayes, learn_skull
 
 SFREQ = 100.0

@@ -16,9 +16,9 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from mne_invkit.estimate import make_dipoles
-from mne_invkit.metrics import find_peaks
-from mne_invkit.problem import prepare_problem
+from mne_invkit.inverse.estimate import make_dipoles
+from mne_invkit.inverse.problem import prepare_problem
+from mne_invkit.metrics.arrays import find_peaks
 from mne_kronbayes import fit_kron_bayes
 
 FOLDER = Path(os.environ["MNE_INVKIT_DATA"]) / "sample_subject"

@@ -15,9 +15,9 @@ from functools import partial
 import mne
 import numpy as np
 
-from mne_invkit.heads import template_forward
-from mne_invkit.signals import time_courses
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.heads.template import template_forward
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.simulation.signals import time_courses
 from mne_kronbayes import fit_kron_bayes
 
 LEVELS = 0.5, 0.8, 0.95

@@ -16,11 +16,11 @@ import mne
 import numpy as np
 from tqdm import tqdm
 
-from mne_invkit.heads import template_forward
-from mne_invkit.metrics import localization_error
-from mne_invkit.scores import dense_data, source_positions
-from mne_invkit.signals import time_courses
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.heads.template import template_forward
+from mne_invkit.metrics.arrays import localization_error
+from mne_invkit.metrics.estimates import dense_data, source_positions
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.simulation.signals import time_courses
 from mne_kronbayes import apply_kron_bayes, learn_skull
 
 SFREQ, N_TRIALS, FEW = 100.0, 50, 5

@@ -12,12 +12,13 @@ import mne
 import numpy as np
 import pooch
 
-from mne_invkit.arrays import Sensors
-from mne_invkit.gains import head_forward
-from mne_invkit.heads import template_forward, template_source_space
-from mne_invkit.montages import farthest_points
-from mne_invkit.population import Head, Population
-from mne_invkit.scores import source_positions
+from mne_invkit.heads.template import template_forward, template_source_space
+from mne_invkit.metrics.estimates import source_positions
+from mne_invkit.population.draw import Population
+from mne_invkit.population.forward import head_forward
+from mne_invkit.population.head import Head
+from mne_invkit.population.montages import farthest_points
+from mne_invkit.population.sensors import Sensors
 from mne_kronbayes import apply_kron_bayes
 from mne_piunet import apply_piunet, make_piunet
 from mne_piunet.inference import torch_network

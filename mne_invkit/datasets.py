@@ -8,8 +8,9 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
-from mne_invkit.heads import template_bem, template_trans
-from mne_invkit.shells import SHIPPED, coregister_electrodes
+from mne_invkit.heads.electrodes import coregister_electrodes
+from mne_invkit.heads.surfaces import SHIPPED
+from mne_invkit.heads.template import template_bem, template_trans
 
 _SFREQ, _TMIN, _N_STIMULI = 2048.0, -0.05, 6000
 _BASELINE_END = -0.005  # s; the stimulus artifact follows

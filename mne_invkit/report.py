@@ -13,9 +13,11 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
-from mne_invkit import heads
-from mne_invkit.plotting import plot_convergence, plot_estimate, plot_sensor_fit
-from mne_invkit.positions import take_snapshot
+from mne_invkit.heads.regions import region_name
+from mne_invkit.heads.template import SUBJECT
+from mne_invkit.viz.estimate import plot_estimate
+from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
+from mne_invkit.viz.snapshot import take_snapshot
 
 _TAGS = ("inverse",)
 _LONGEST = 300  # characters of a setting
@@ -58,7 +60,7 @@ def make_report(
     times : sequence of float
         Instants in s to draw, besides the peak of every solver.
     unit : str
-        Unit of the estimates, as in :func:`mne_invkit.plotting.plot_estimate`.
+        Unit of the estimates, as in :func:`mne_invkit.viz.estimate.plot_estimate`.
     title : str
         Title of the report.
     %(verbose)s
@@ -127,7 +129,7 @@ def add_result(
     times : sequence of float
         Instants in s to draw, besides the peak.
     unit : str
-        Unit of the estimate, as in :func:`mne_invkit.plotting.plot_estimate`.
+        Unit of the estimate, as in :func:`mne_invkit.viz.estimate.plot_estimate`.
     %(verbose)s
     """
     where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
@@ -195,8 +197,8 @@ def _figures(result, forward, unit, **where) -> dict[str, str]:
         x, y, z = peak.position
         figures["Peak"] = f"{scale * peak.value:.3g} {unit} at {1e3 * peak.time:.0f} ms"
         figures["Peak position"] = f"({x:.0f}, {y:.0f}, {z:.0f}) mm, MRI frame"
-        if snapshot.folder is not None and snapshot.folder.name == heads.SUBJECT:
-            figures["Peak region"] = heads.region_name(peak.position)
+        if snapshot.folder is not None and snapshot.folder.name == SUBJECT:
+            figures["Peak region"] = region_name(peak.position)
     if result.cost is not None and len(result.cost):
         figures["Iterations"] = str(len(result.cost))
         figures["Final cost"] = f"{result.cost[-1]:.6g}"

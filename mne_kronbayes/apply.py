@@ -10,9 +10,9 @@ import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 from tqdm import tqdm
 
-from mne_invkit.estimate import check_pick_ori, explained_variance
-from mne_invkit.problem import Instance, InverseProblem, prepare_problem
-from mne_invkit.solvers import Solver
+from mne_invkit.inverse.estimate import check_pick_ori, explained_variance
+from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
+from mne_invkit.solvers.registry import Solver
 from mne_kronbayes.baseline import noise_autocovariance
 from mne_kronbayes.dugh import DughResult, dugh
 from mne_kronbayes.result import KronBayesResult
@@ -83,7 +83,7 @@ def fit_kron_bayes(
         so, but weak ones of few averages may be lost.
     %(loose)s
     depth : float | dict | None
-        Depth weighting, see :func:`mne_invkit.problem.prepare_problem`.
+        Depth weighting, see :func:`mne_invkit.inverse.problem.prepare_problem`.
     max_iter : int
         At most so many sweeps.
     tol : float
@@ -116,7 +116,7 @@ def fit_kron_bayes(
     Examples
     --------
     >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads import template_forward
+    >>> from mne_invkit.heads.template import template_forward
     >>> from mne_kronbayes import fit_kron_bayes
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
@@ -287,7 +287,7 @@ def apply_kron_bayes(
     Examples
     --------
     >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads import template_forward
+    >>> from mne_invkit.heads.template import template_forward
     >>> from mne_kronbayes import apply_kron_bayes
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)

@@ -6,7 +6,7 @@ import mne
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from mne_invkit.problem import InverseProblem
+from mne_invkit.inverse.problem import InverseProblem
 from mne_kronbayes.temporal import FLOOR
 
 

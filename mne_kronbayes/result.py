@@ -10,8 +10,8 @@ import mne
 import numpy as np
 from scipy.special import ndtri
 
-from mne_invkit import estimate
-from mne_invkit.problem import InverseProblem
+from mne_invkit.inverse import estimate
+from mne_invkit.inverse.problem import InverseProblem
 from mne_kronbayes.dugh import DughResult
 
 
@@ -19,8 +19,8 @@ from mne_kronbayes.dugh import DughResult
 class KronBayesResult:
     """Sources, their uncertainty, and all that `fit_kron_bayes` learned.
 
-    It has the attributes of :class:`mne_invkit.estimate.InverseResult`; estimates are made when
-    asked for.
+    It has the attributes of :class:`mne_invkit.inverse.result.InverseResult`; estimates are made
+    when asked for.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ class KronBayesResult:
         fig : matplotlib.figure.Figure
             The picture.
         """
-        from mne_invkit.plotting import plot_convergence
+        from mne_invkit.viz.fit import plot_convergence
 
         return plot_convergence(self.cost)
 

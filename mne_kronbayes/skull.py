@@ -9,8 +9,8 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
 
-from mne_invkit.problem import Instance
-from mne_invkit.skull import change_skull
+from mne_invkit.heads.conductivity import change_skull
+from mne_invkit.inverse.problem import Instance
 from mne_kronbayes.apply import fit_kron_bayes
 
 _STEPS = 1.0, 0.5  # octaves
@@ -38,7 +38,7 @@ def learn_skull(
         The data, with EEG.
     forward : mne.Forward | callable
         Forward solution with at least eight electrodes, or a function that makes one for a factor
-        (from its BEM, say), in the place of :func:`mne_invkit.skull.change_skull`.
+        (from its BEM, say), in the place of :func:`mne_invkit.heads.conductivity.change_skull`.
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial.
     bounds : tuple of float
@@ -56,7 +56,7 @@ def learn_skull(
 
     See Also
     --------
-    mne_invkit.skull.change_skull : How the forward solution is changed, without its BEM.
+    mne_invkit.heads.conductivity.change_skull : How the forward solution is changed without BEM.
 
     Notes
     -----

@@ -13,7 +13,7 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, verbose
 
-from mne_invkit.problem import InverseProblem
+from mne_invkit.inverse.problem import InverseProblem
 from mne_kronbayes import posterior
 from mne_kronbayes.dugh import DughResult
 from mne_kronbayes.result import KronBayesResult

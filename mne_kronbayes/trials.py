@@ -9,8 +9,8 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, verbose
 
-from mne_invkit.estimate import check_pick_ori, make_stc
-from mne_invkit.problem import prepare_problem
+from mne_invkit.inverse.estimate import check_pick_ori, make_stc
+from mne_invkit.inverse.problem import prepare_problem
 from mne_kronbayes.apply import fit_kron_bayes, learn
 
 

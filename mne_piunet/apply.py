@@ -10,10 +10,11 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, verbose, warn
 
-from mne_invkit import checks
-from mne_invkit.estimate import InverseResult, check_pick_ori, make_result, make_stc
-from mne_invkit.problem import Instance, InverseProblem
-from mne_invkit.solvers import Solver
+from mne_invkit.inverse import checks
+from mne_invkit.inverse.estimate import check_pick_ori, make_stc
+from mne_invkit.inverse.problem import Instance, InverseProblem
+from mne_invkit.inverse.result import InverseResult, make_result
+from mne_invkit.solvers.registry import Solver
 from mne_piunet.prepared import BATCH, PIUNet, make_piunet
 from mne_piunet.weights import Weights
 
@@ -128,7 +129,7 @@ def apply_piunet(
     Examples
     --------
     >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads import template_forward
+    >>> from mne_invkit.heads.template import template_forward
     >>> from mne_piunet import apply_piunet
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)

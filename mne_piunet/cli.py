@@ -6,15 +6,7 @@ from pathlib import Path
 
 
 def add_commands(commands, common) -> None:
-    """Add ``train-piunet`` and ``export-piunet``.
-
-    Parameters
-    ----------
-    commands : argparse._SubParsersAction
-        Where to add the parser.
-    common : argparse.ArgumentParser
-        Parent with the options that all commands share.
-    """
+    """Add the commands of this package; `common` has the options that all share."""
     train = commands.add_parser(
         "train-piunet", parents=[common], help="train the network, or resume a training"
     )
@@ -53,7 +45,7 @@ def _train(args) -> None:
         from mne_piunet.training import Recipe, train
     except ImportError as error:
         raise ImportError(f'{error}. Training needs pip install "mne-invkit[train]".') from error
-    from mne_invkit.population import Population
+    from mne_invkit.population.draw import Population
     from mne_piunet.validation import HELD_OUT
 
     kept = args.folder / "recipe.json"

@@ -10,7 +10,7 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 
-from mne_invkit.problem import InverseProblem, prepare_problem
+from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_piunet.inference import load_network, side_by_side
 from mne_piunet.physics import Physics, make_physics
 from mne_piunet.sharing import Sharing, make_sharing

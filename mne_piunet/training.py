@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from mne_invkit.population import Population
+from mne_invkit.population.draw import Population
 from mne_piunet.curves import plot_curves
 from mne_piunet.inference import torch_network
 from mne_piunet.losses import losses, normalized_transport

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mne_invkit.metrics import normalized_emd
-from mne_invkit.population import Population
+from mne_invkit.metrics.arrays import normalized_emd
+from mne_invkit.population.draw import Population
 from mne_piunet.grid import SPACING
 from mne_piunet.physics import MASK
 from mne_piunet.simulation import draw_case
@@ -26,7 +26,7 @@ class Validation:
 
     Parameters
     ----------
-    population : mne_invkit.population.Population
+    population : mne_invkit.population.draw.Population
         The heads.
     n_samples : int
         Examples of each head and line.

@@ -6,15 +6,7 @@ from pathlib import Path
 
 
 def add_commands(commands, common) -> None:
-    """Add ``distill-vision``.
-
-    Parameters
-    ----------
-    commands : argparse._SubParsersAction
-        Where to add the parser.
-    common : argparse.ArgumentParser
-        Parent with the options that all commands share.
-    """
+    """Add ``distill-vision`` to the commands; `common` has the options that all share."""
     parser = commands.add_parser(
         "distill-vision", parents=[common],
         help="distill a classifier of images to some of its classes",

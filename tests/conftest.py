@@ -14,7 +14,7 @@ import pytest
 from mne.io.constants import FIFF
 
 from mne_invkit.datasets import load_sep
-from mne_invkit.heads import template_forward, template_source_space, template_trans
+from mne_invkit.heads.template import template_forward, template_source_space, template_trans
 
 matplotlib.use("Agg")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from mne_invkit.baselines import fit_eloreta
 from mne_invkit.datasets import load_sep
-from mne_invkit.heads import template_forward
-from mne_invkit.scores import score
-from mne_invkit.simulate import simulate_evoked
-from mne_invkit.skull import change_skull
+from mne_invkit.heads.conductivity import change_skull
+from mne_invkit.heads.template import template_forward
+from mne_invkit.metrics.estimates import score
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.solvers.eloreta import fit_eloreta
 from mne_kronbayes import apply_kron_bayes_epochs, fit_kron_bayes
 
 FILE = Path(__file__).with_suffix(".json")

@@ -4,10 +4,10 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.demo import HAND_AREA
-from mne_invkit.heads import template_forward
-from mne_invkit.positions import take_snapshot
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.cli.demo import HAND_AREA
+from mne_invkit.heads.template import template_forward
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.viz.snapshot import take_snapshot
 from mne_kronbayes import apply_kron_bayes, fit_kron_bayes
 from mne_kronbayes.temporal import TEMPORAL
 

@@ -4,8 +4,8 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.problem import prepare_problem
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.inverse.problem import prepare_problem
+from mne_invkit.simulation.evoked import simulate_evoked
 from mne_kronbayes import apply_kron_bayes, fit_kron_bayes, read_kron_bayes
 from mne_kronbayes.baseline import noise_autocovariance
 

@@ -6,8 +6,8 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.signals import time_courses
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.simulation.signals import time_courses
 from mne_kronbayes import compare, fit_kron_bayes
 
 

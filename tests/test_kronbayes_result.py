@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.linalg import block_diag
 
-from mne_invkit import meshes
 from mne_invkit.report import make_report
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.viz import render as meshes
 from mne_kronbayes import fit_kron_bayes, read_kron_bayes
 
 

@@ -7,8 +7,8 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.metrics import localization_error
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.metrics.arrays import localization_error
+from mne_invkit.simulation.evoked import simulate_evoked
 from mne_kronbayes import apply_kron_bayes, apply_kron_bayes_epochs, apply_kron_bayes_raw
 from mne_kronbayes import fit_kron_bayes as fit
 

@@ -6,10 +6,10 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.baselines import fit_eloreta
-from mne_invkit.demo import HAND_AREA
-from mne_invkit.heads import template_forward
-from mne_invkit.positions import take_snapshot
+from mne_invkit.cli.demo import HAND_AREA
+from mne_invkit.heads.template import template_forward
+from mne_invkit.solvers.eloreta import fit_eloreta
+from mne_invkit.viz.snapshot import take_snapshot
 from mne_piunet import apply_piunet, list_models, load_piunet, make_piunet
 from mne_piunet.grid import SPACING, make_blocks
 from mne_piunet.inference import BACKENDS, load_network

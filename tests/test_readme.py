@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import mne
 import pytest
 
-from mne_invkit.simulate import simulate_evoked
+from mne_invkit.simulation.evoked import simulate_evoked
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from mne_invkit.cli import main  # noqa: E402
-from mne_invkit.heads import template_forward  # noqa: E402
-from mne_invkit.population import Head  # noqa: E402
+from mne_invkit.heads.template import template_forward  # noqa: E402
+from mne_invkit.population.head import Head  # noqa: E402
 from mne_piunet.grid import make_blocks  # noqa: E402
 from mne_piunet.physics import MASK, N_INPUTS  # noqa: E402
 from mne_piunet.simulation import draw_case, reference_basis  # noqa: E402
@@ -140,7 +140,7 @@ def test_command_trains_and_resumes(heads, tmp_path, monkeypatch, capsys):
         def build(self, n_jobs):
             assert n_jobs == 1
 
-    monkeypatch.setattr("mne_invkit.population.Population", Heads)
+    monkeypatch.setattr("mne_invkit.population.draw.Population", Heads)
     recipe = tmp_path / "short.json"
     recipe.write_text(json.dumps(RECIPE.as_dict()))
     arguments = ["train-piunet", str(tmp_path / "run"), "--held-out", "1", "--jobs", "1"]

@@ -1,0 +1,60 @@
+"""Command line ``mne-invkit``: thin; solvers come from the registry."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import entry_points
+
+import mne
+
+from mne_invkit.cli import demo, solve, sys_info
+
+COMMANDS = "mne_invkit.commands"
+"""Entry points ``add(commands, common)`` by which packages add commands of their own."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str | None
+        Arguments; those of the process if None.
+
+    Returns
+    -------
+    code : int
+        0, or 1 for a mistake of the user's, 130 when interrupted (2 for wrong arguments).
+    """
+    args = _parser().parse_args(argv)
+    level = {0: "WARNING", 1: "INFO"}.get(args.verbose, "DEBUG")
+    try:
+        with mne.use_log_level(level):
+            args.run(args)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        if args.verbose > 1:
+            raise
+        print(f"mne-invkit: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--verbose", "-v", action="count", default=0, help="tell more (-vv: debug, tracebacks)"
+    )
+    parser = argparse.ArgumentParser(
+        prog="mne-invkit", description="Inverse solutions for EEG and MEG, on top of MNE-Python."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    for module in (demo, solve, sys_info):
+        module.add_command(commands, common)
+    for entry in entry_points(group=COMMANDS):
+        entry.load()(commands, common)
+    return parser

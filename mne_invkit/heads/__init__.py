@@ -1,0 +1,1 @@
+"""Head models: the template that needs no MRI, its surfaces, electrodes and conductivities."""

@@ -1,0 +1,291 @@
+"""A template head built from files that MNE and nilearn ship, with no download."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import mne
+import numpy as np
+from mne.utils import verbose
+
+from mne_invkit.heads.electrodes import place_electrodes
+from mne_invkit.heads.surfaces import SHIPPED, template_shells
+
+SUBJECT = "fsaverage5"
+CONDUCTIVITY = (0.3, 0.006, 0.3)
+"""Scalp, skull and brain conductivities (S/m) in MNE's own order: brain, skull, scalp."""
+
+_LAYOUT = 3  # raise when the files of the subject folder change
+_THINNEST = 0.5  # mm; what is thinner is no cortex
+_MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
+    [
+        [0.9975, -0.0073, 0.0176, -0.0429],
+        [0.0146, 1.0009, -0.0024, 1.5496],
+        [-0.0130, -0.0093, 0.9971, 1.1840],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+_HEMIS = {"lh": "left", "rh": "right"}
+
+
+# %% The subject folder
+
+
+def _write_subject(folder: Path) -> None:
+    """Write surfaces, morphometry and shells of the template as a FreeSurfer subject."""
+    import nibabel
+    from nilearn import datasets
+
+    surf, bem = folder / "surf", folder / "bem"
+    surf.mkdir(parents=True)
+    bem.mkdir()
+    fsaverage = datasets.fetch_surf_fsaverage(SUBJECT)
+    meshes = dict(white="white", pial="pial", inflated="infl", sphere="sphere")
+    maps = dict(curv="curv", sulc="sulc", area="area", thickness="thick")
+    for hemi, side in _HEMIS.items():
+        for name, key in meshes.items():
+            rr, tris = (a.data for a in nibabel.load(fsaverage[f"{key}_{side}"]).darrays)
+            mne.write_surface(surf / f"{hemi}.{name}", rr, tris)
+        shutil.copy(surf / f"{hemi}.sphere", surf / f"{hemi}.sphere.reg")
+        for name, key in maps.items():
+            values = nibabel.load(fsaverage[f"{key}_{side}"]).darrays[0].data
+            nibabel.freesurfer.write_morph_data(surf / f"{hemi}.{name}", values)
+    _write_mri(folder / "mri" / "T1.mgz")
+    for name, (rr, tris) in template_shells().items():
+        mne.write_surface(bem / f"{name}.surf", rr * 1e3, tris)
+    fiducials, frame = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
+    mne.io.write_fiducials(bem / f"{SUBJECT}-fiducials.fif", fiducials, frame, verbose="error")
+
+
+def _write_mri(path: Path) -> None:
+    """Write the MNI152 image that nilearn bundles on the grid of fsaverage (256^3, 1 mm)."""
+    import nibabel
+    from nilearn import datasets, image
+
+    path.parent.mkdir()
+    template = datasets.load_mni152_template(resolution=1)
+    template = image.new_img_like(
+        template, template.get_fdata(), affine=np.linalg.inv(_MNI305_TO_MNI152) @ template.affine
+    )
+    grid = np.array([[-1, 0, 0, 128], [0, 0, 1, -128], [0, -1, 0, 128], [0, 0, 0, 1.0]])
+    conformed = image.resample_img(template, grid, target_shape=(256,) * 3, interpolation="linear")
+    values = conformed.get_fdata()
+    values = np.round(255 * values / values.max()).clip(0, 255).astype(np.uint8)
+    nibabel.save(nibabel.MGHImage(values, grid), path)
+
+
+def _cached(path: Path, build) -> Path:
+    """Return `path`, made by ``build(temporary path)`` and moved into place in one step.
+
+    Two processes that build at once both succeed, and neither sees a half-written file.
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as tmp:
+        made = Path(tmp) / path.name
+        build(made)
+        try:
+            os.replace(made, path)
+        except OSError:  # a folder another process put there meanwhile is not replaced
+            if not path.exists():
+                raise
+    return path
+
+
+def template_subjects_dir() -> Path:
+    """Folder to pass as ``subjects_dir`` for the template subject ``"fsaverage5"``.
+
+    It holds a FreeSurfer-like subject (white, pial, inflated and spherical surfaces,
+    curvature, BEM shells), written once to the user's cache folder (``MNE_INVKIT_CACHE``, or
+    the system's cache folder) in about two seconds from what MNE and nilearn ship.
+
+    Returns
+    -------
+    subjects_dir : pathlib.Path
+        The parent folder of the subject ``fsaverage5``.
+
+    Examples
+    --------
+    >>> from mne_invkit.heads.template import template_subjects_dir
+    >>> brain = stc.plot(subjects_dir=template_subjects_dir())  # doctest: +SKIP
+    """
+    import pooch
+
+    root = os.environ.get("MNE_INVKIT_CACHE") or pooch.os_cache("mne-invkit")
+    subjects_dir = Path(root) / f"template-{_LAYOUT}"
+    _cached(subjects_dir / SUBJECT, _write_subject)
+    return subjects_dir
+
+
+def template_trans() -> mne.transforms.Transform:
+    """Transformation from the head frame to the MRI frame of the template.
+
+    Returns
+    -------
+    trans : mne.transforms.Transform
+        Head to MRI (surface RAS, which for this subject is MNI305).
+    """
+    return mne.read_trans(SHIPPED / "fsaverage-trans.fif")
+
+
+@verbose
+def template_bem(
+    conductivity: tuple[float, float, float] = CONDUCTIVITY, *, verbose=None
+) -> mne.bem.ConductorModel:
+    """Three-shell boundary-element model of the template head.
+
+    Parameters
+    ----------
+    conductivity : tuple of float
+        Conductivities of brain, skull and scalp in S/m.
+    %(verbose)s
+
+    Returns
+    -------
+    bem : mne.bem.ConductorModel
+        The solution (642 vertices a shell), cached for each conductivity.
+    """
+    if len(conductivity) != 3 or min(conductivity) <= 0:
+        raise ValueError(
+            f"conductivity must be three positive numbers (brain, skull, scalp; S/m), "
+            f"got {conductivity!r}."
+        )
+    subjects_dir = template_subjects_dir()
+    tag = "-".join(f"{c:g}" for c in conductivity)
+    path = subjects_dir / SUBJECT / "bem" / f"{SUBJECT}-{tag}-bem-sol.fif"
+
+    def build(made):
+        model = mne.make_bem_model(
+            SUBJECT, ico=None, conductivity=conductivity, subjects_dir=subjects_dir
+        )
+        mne.write_bem_solution(made, mne.make_bem_solution(model))
+
+    return mne.read_bem_solution(_cached(path, build))
+
+
+def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.SourceSpaces:
+    """Leave out vertices without cortex, where the white surface closes over the brainstem."""
+    import nibabel
+
+    for s, hemi in zip(src, _HEMIS, strict=True):
+        path = subjects_dir / SUBJECT / "surf" / f"{hemi}.thickness"
+        s["inuse"][nibabel.freesurfer.read_morph_data(path) < _THINNEST] = 0
+        s["vertno"] = np.flatnonzero(s["inuse"])
+        s["nuse"] = len(s["vertno"])
+        s["nuse_tri"], s["use_tris"] = 0, None  # the triangulation has lost vertices
+    return src
+
+
+@verbose
+def template_source_space(
+    src: str = "surface", *, spacing: str = "ico4", pos: float = 7.0, verbose=None
+) -> mne.SourceSpaces:
+    """Source space of the template head.
+
+    Parameters
+    ----------
+    src : {"surface", "volume"}
+        The white surfaces of the cortex, or a regular grid inside the skull.
+    spacing : str
+        Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,216
+        sources, ``"ico4"``: 4,857, ``"all"``: 19,424). Vertices of the medial wall, where
+        there is no cortex, are left out.
+    pos : float
+        Distance between the points of the grid in mm.
+    %(verbose)s
+
+    Returns
+    -------
+    src : mne.SourceSpaces
+        The source space in the MRI frame of the template.
+    """
+    if src not in ("surface", "volume"):
+        raise ValueError(f'src must be "surface" or "volume", got {src!r}.')
+    subjects_dir = template_subjects_dir()
+    bem = subjects_dir / SUBJECT / "bem"
+    if src == "surface":
+        path = bem / f"{SUBJECT}-{spacing}-src.fif"
+
+        def make():
+            src = mne.setup_source_space(
+                SUBJECT, spacing=spacing, subjects_dir=subjects_dir, add_dist=False
+            )
+            return _without_medial_wall(src, subjects_dir)
+    else:
+        path = bem / f"{SUBJECT}-vol-{pos:g}-src.fif"
+
+        def make():
+            return mne.setup_volume_source_space(
+                SUBJECT, pos=pos, surface=bem / "inner_skull.surf", mindist=5.0,
+                subjects_dir=subjects_dir,
+            )  # fmt: skip
+
+    return mne.read_source_spaces(_cached(path, lambda made: make().save(made)))
+
+
+# %% The forward solution
+
+
+@verbose
+def template_forward(
+    info: mne.Info,
+    src: str | mne.SourceSpaces = "surface",
+    *,
+    spacing: str = "ico4",
+    pos: float = 7.0,
+    conductivity: tuple[float, float, float] = CONDUCTIVITY,
+    mindist: float = 3.0,
+    verbose=None,
+) -> mne.Forward:
+    """Forward solution of the template head for any montage.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Measurement info with EEG and/or MEG channels, positions in the head frame.
+        Electrodes are moved radially onto the template's skin.
+    src : {"surface", "volume"} | mne.SourceSpaces
+        Kind of source space, see :func:`template_source_space`, or one of your own in the
+        template's MRI frame.
+    spacing : str
+        Subsampling of the surfaces.
+    pos : float
+        Distance between the points of a volume grid in mm.
+    conductivity : tuple of float
+        Conductivities of brain, skull and scalp in S/m.
+    mindist : float
+        Least distance of a source from the inner skull in mm.
+    %(verbose)s
+
+    Returns
+    -------
+    forward : mne.Forward
+        Free-orientation forward solution.
+
+    Examples
+    --------
+    >>> import mne
+    >>> from mne_invkit.heads.template import template_forward
+    >>> montage = mne.channels.make_standard_montage("biosemi32")
+    >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
+    >>> forward = template_forward(info, spacing="ico3", verbose=False)
+    >>> forward["nsource"]
+    1216
+    """
+    picks = mne.pick_types(info, meg=True, eeg=True, ref_meg=True, exclude=[])
+    if not len(picks):
+        raise ValueError(
+            "info has no EEG or MEG channels; set their types with inst.set_channel_types."
+        )
+    bem, trans = template_bem(conductivity), template_trans()
+    if isinstance(src, str):
+        src = template_source_space(src, spacing=spacing, pos=pos)
+    info = place_electrodes(mne.pick_info(info, picks), bem, trans)
+    return mne.make_forward_solution(info, trans, src, bem, mindist=mindist)
+
+
+# %% Names

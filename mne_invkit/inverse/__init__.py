@@ -1,0 +1,1 @@
+"""From MNE objects to one linear inverse problem in arrays, and back."""

@@ -1,0 +1,235 @@
+"""From MNE objects to one whitened, oriented, depth-weighted linear inverse problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import mne
+import numpy as np
+from mne.utils import fill_doc, logger, verbose
+
+from mne_invkit._mne import make_projector
+from mne_invkit.inverse import checks
+from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
+
+Instance = mne.Evoked | Sequence[mne.Evoked] | mne.BaseEpochs | mne.io.BaseRaw
+"""What a solver takes: an Evoked, several with the same channels and times, Epochs, or Raw."""
+
+
+@dataclass(frozen=True, eq=False)
+class InverseProblem:
+    """A linear inverse problem ``data = gain @ sources + noise`` with unit sensor noise.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_trials, n_rank, n_times)
+        Whitened data.
+    gain : ndarray, shape (n_rank, n_locations * n_orient)
+        Whitened gain times ``source_std``, scaled as in MNE such that ``sum(gain ** 2)``
+        is its number of rows.
+    source_std : ndarray, shape (n_locations * n_orient,)
+        Prior standard deviation of each component (A m), which carries depth weighting and
+        loose orientation. Amplitudes in A m are ``source_std`` times the solver's sources.
+    whitener : ndarray, shape (n_rank, n_channels)
+        Includes the projectors, the average reference and ``nave``.
+    projector : ndarray, shape (n_channels, n_channels)
+        The projectors and the average reference alone.
+    forward : mne.Forward
+        The forward solution with the channels and the orientations of `gain`.
+    insts : tuple of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+        The data as given.
+    info : mne.Info
+        Measurement info of the channels used.
+    times : ndarray, shape (n_times,)
+        Times in seconds.
+    nave : float
+        Number of averages by which the noise covariance was divided.
+
+    Notes
+    -----
+    Without data `data` and `times` are empty, and `insts` is ``()``; see :meth:`with_data`.
+    """
+
+    data: np.ndarray
+    gain: np.ndarray
+    source_std: np.ndarray
+    whitener: np.ndarray
+    projector: np.ndarray
+    forward: mne.Forward
+    insts: tuple
+    info: mne.Info
+    times: np.ndarray
+    nave: float
+
+    @property
+    def n_orient(self) -> int:
+        """Number of components a location has: 1 (fixed) or 3."""
+        return self.gain.shape[1] // self.forward["nsource"]
+
+    @property
+    def noise_basis(self) -> np.ndarray:
+        """Sensors in the coordinates of `data`, shape (n_rank, n_channels), orthonormal rows.
+
+        Noise that is independent between sensors with variances v, relative to the noise
+        covariance, has the whitened covariance ``noise_basis @ diag(v) @ noise_basis.T``.
+        """
+        return self.whitener / np.linalg.norm(self.whitener, axis=1, keepdims=True)
+
+    def with_data(self, inst: Instance) -> InverseProblem:
+        """Return the same problem for other data.
+
+        Parameters
+        ----------
+        inst : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+            Data that have all channels of the problem; ``nave`` stays that of the problem.
+
+        Returns
+        -------
+        problem : InverseProblem
+            The problem with the whitened data of `inst`.
+        """
+        insts = checks.as_instances(inst)
+        names = self.info["ch_names"]
+        checks.check_channels(insts, names)
+        checks.check_reference(self.info, insts)
+        data = checks.get_data(insts, names)
+        return replace(self, data=self.whitener @ data, insts=insts, times=insts[0].times.copy())
+
+    def __repr__(self) -> str:
+        n_trials, n_rank, n_times = self.data.shape
+        return (
+            f"<InverseProblem | {n_trials} x {n_times} samples, {len(self.info.ch_names)} channels "
+            f"of rank {n_rank}, {self.forward['nsource']} locations x {self.n_orient}>"
+        )
+
+
+@fill_doc
+@verbose
+def prepare_problem(
+    inst: Instance | mne.Info,
+    forward: mne.Forward,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    loose: float | str | dict = "auto",
+    depth: float | dict | None = 0.8,
+    fixed: bool | str = "auto",
+    rank: dict | str | None = None,
+    verbose=None,
+) -> InverseProblem:
+    """Pick, reference, whiten, orient and weight, exactly as MNE does.
+
+    Parameters
+    ----------
+    inst : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw | mne.Info
+        The data. Several Evokeds must share channels and times; Raw is used whole (crop it
+        to your window). An mne.Info prepares the problem without data.
+    forward : mne.Forward
+        The forward solution.
+    noise_cov : mne.Covariance | None
+        Noise covariance of a single trial; it is divided by ``evoked.nave`` (harmonic mean
+        over several Evokeds). None takes an ad hoc diagonal covariance, for data of one
+        sensor type only.
+    %(loose)s
+    depth : float | dict | None
+        Depth weighting. A number is the exponent, with the other options of MNE's sparse
+        solvers (``limit=None, limit_depth_chs="whiten", combine_xyz="fro",
+        allow_fixed_depth=True``); a dict overrides any of them.
+    fixed : bool | "auto"
+        True is the same as ``loose=0``.
+    %(rank_none)s
+    %(verbose)s
+
+    Returns
+    -------
+    problem : InverseProblem
+        The problem in arrays, with what is needed to bring sources back to MNE.
+
+    Raises
+    ------
+    ValueError
+        If data, forward and covariance do not fit together; the message names the mend.
+
+    See Also
+    --------
+    mne_invkit.inverse.result.make_result : Bring sources back to MNE.
+
+    Examples
+    --------
+    >>> from mne_invkit.datasets import load_sep
+    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit.inverse.problem import prepare_problem
+    >>> sep = load_sep(verbose=False)
+    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
+    >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)
+    <InverseProblem | 1 x 369 samples, 256 channels of rank 255, 1216 locations x 3>
+    """
+    insts = () if isinstance(inst, mne.Info) else checks.as_instances(inst)
+    infos = [i.info for i in insts] or [inst]
+    checks.check_forward(forward)
+    loose = loose_by_kind(forward["src"], loose, fixed)
+    depth = depth_options(depth)
+    info = infos[0]
+    ch_names = checks.common_channels(infos, forward, noise_cov)
+    info = checks.check_reference(mne.pick_info(info, _indices(info["ch_names"], ch_names)), insts)
+    checks.check_positions(info, forward)
+    data = checks.get_data(insts, ch_names) if insts else np.zeros((0, len(ch_names), 0))
+    nave = _nave(insts) if insts else 1.0
+    noise_cov = _noise_covariance(noise_cov, info, nave)
+    checks.check_rank(noise_cov, info, rank)
+
+    picked = mne.pick_channels_forward(forward, ch_names, ordered=True, verbose="error")
+    if ch_names == forward["sol"]["row_names"]:
+        picked["_orig_sol"] = forward["_orig_sol"]  # nothing writes to it: spare the copy
+    forward, depth_prior, orient_prior = orient_forward(picked, info, noise_cov, loose, depth, rank)
+    whitener, _ = mne.cov.compute_whitener(noise_cov, info, rank=rank, pca=True, verbose="error")
+    gain = whitener @ forward["sol"]["data"]
+    source_std = np.sqrt(depth_prior * orient_prior)
+    gain *= source_std
+    norm = np.linalg.norm(gain)
+    if norm == 0:
+        raise ValueError("The forward solution is zero on all channels used.")
+    scale = np.sqrt(len(gain)) / norm
+    gain *= scale
+    problem = InverseProblem(
+        data=whitener @ data,
+        gain=gain,
+        source_std=source_std * scale,
+        whitener=whitener,
+        projector=make_projector([*info["projs"], *noise_cov["projs"]], ch_names)[0],
+        forward=forward,
+        insts=insts,
+        info=info,
+        times=insts[0].times.copy() if insts else np.zeros(0),
+        nave=nave,
+    )
+    logger.info("Prepared %s", problem)
+    return problem
+
+
+def _indices(names: list[str], wanted: list[str]) -> list[int]:
+    position = {name: k for k, name in enumerate(names)}
+    return [position[name] for name in wanted]
+
+
+def _nave(insts: tuple) -> float:
+    """Number of averages of the data; the harmonic mean keeps the mean noise power."""
+    naves = [inst.nave if isinstance(inst, mne.Evoked) else 1 for inst in insts]
+    return float(1 / np.mean(1 / np.maximum(naves, 1)))
+
+
+def _noise_covariance(noise_cov, info, nave) -> mne.Covariance:
+    """Noise covariance of the data, of an average of `nave` trials."""
+    if noise_cov is None:
+        kinds = set(info.get_channel_types(unique=True))
+        if len(kinds) > 1:
+            raise ValueError(
+                f"noise_cov=None works for one sensor type only, the data have {sorted(kinds)}: "
+                "estimate one with mne.compute_covariance(epochs, tmax=0, method='shrunk'), or "
+                "pick one type, for instance evoked.pick('eeg')."
+            )
+        logger.info("No noise covariance given: using an ad hoc diagonal one.")
+        noise_cov = mne.make_ad_hoc_cov(info, verbose="error")
+    noise_cov = noise_cov.copy()
+    noise_cov["data"] = noise_cov["data"] / nave
+    return noise_cov

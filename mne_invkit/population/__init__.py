@@ -1,0 +1,1 @@
+"""Random heads, sensors and montages around the template."""

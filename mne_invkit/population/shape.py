@@ -1,0 +1,338 @@
+"""Random head shapes around the template: shells, conductivities and points inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import mne
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from mne_invkit.heads.surfaces import SHIPPED, on_surface, radii, template_shells
+
+SIZE = (0.62, 1.02)
+"""Least and largest size of a head relative to the template: a newborn's to a large adult's."""
+SKULL = (0.0025, 0.009)
+"""Least and largest thickness of the skull along a ray from the middle of the brain (m)."""
+SCALP = (0.0025, 0.008)
+"""Least and largest thickness of the scalp above the base of the head (m)."""
+
+_NAMES = ("inner_skull", "outer_skull", "outer_skin")
+_N_WAVES = 128  # of a random field
+_DEPTH = 0.004  # m, least depth of a source in the head: boundary elements err near the skull
+_OTHER_DEPTH = 0.003  # m, in other heads around the same brain
+_BASE = (-0.2, -0.8)  # heights on the unit sphere between which the neck thickens the skin
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """Shape of one head in its own head frame.
+
+    Attributes
+    ----------
+    size : float
+        Overall scale relative to the template.
+    origin : ndarray, shape (3,)
+        Middle of the inner skull (m).
+    directions : ndarray, shape (642, 3)
+        Unit vectors from the origin to the vertices of all shells.
+    tris : ndarray, shape (1280, 3)
+        Triangles of each shell.
+    inner, skull, scalp : ndarray, shape (642,)
+        Distance of the inner skull from the origin, thickness of skull and scalp, all along
+        the directions (m).
+    up : ndarray, shape (642,)
+        Height of the directions in the template, on the unit sphere.
+    warp : callable
+        Carries points (n, 3) in the template's MRI frame into this head's head frame.
+    """
+
+    size: float
+    origin: np.ndarray
+    directions: np.ndarray
+    tris: np.ndarray
+    inner: np.ndarray
+    skull: np.ndarray
+    scalp: np.ndarray
+    up: np.ndarray
+    warp: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def shells(self) -> dict[str, dict]:
+        """Inner skull, outer skull and outer skin as dicts of ``rr`` (m) and ``tris``."""
+        distances = np.cumsum([self.inner, self.skull, self.scalp], axis=0)
+        return {
+            name: dict(rr=self.origin + r[:, None] * self.directions, tris=self.tris)
+            for name, r in zip(_NAMES, distances, strict=True)
+        }
+
+    def on_skin(self, points: np.ndarray) -> np.ndarray:
+        """Move points along rays from the origin onto the skin, shape (n, 3)."""
+        rays = points - self.origin
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        return on_surface(self.origin, rays, self.shells["outer_skin"])
+
+    def gap(self, points: np.ndarray) -> np.ndarray:
+        """Distance of points beyond the skin along rays from the origin (m), shape (n,)."""
+        rays = points - self.origin
+        distance = np.linalg.norm(rays, axis=1)
+        skin = self.shells["outer_skin"]
+        return distance - radii(self.origin, rays / distance[:, None], skin["rr"], skin["tris"])
+
+    def depth(self, points: np.ndarray) -> np.ndarray:
+        """Distance of points from the inner skull (m), negative outside, shape (n,)."""
+        surface = self.shells["inner_skull"]
+        rays = points - self.origin
+        distance = np.linalg.norm(rays, axis=1)
+        inside = distance < radii(self.origin, rays / distance[:, None], *surface.values())
+        nearest, _ = cKDTree(_sample(**surface)).query(points)
+        return np.where(inside, nearest, -nearest)
+
+
+def _sample(rr: np.ndarray, tris: np.ndarray, n: int = 6) -> np.ndarray:
+    """Points all over a surface, about `n` to an edge."""
+    weights = np.array([(i, j, n - i - j) for i in range(n + 1) for j in range(n + 1 - i)]) / n
+    return np.einsum("wk,tkd->twd", weights, rr[tris]).reshape(-1, 3)
+
+
+# %% Shapes
+
+
+def smooth_field(
+    rng: np.random.Generator, scale: float, n_components: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Draw a smooth random function of the position.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator.
+    scale : float
+        Distance over which values stay alike, in the unit of the positions.
+    n_components : int | None
+        Number of independent components; None for a scalar field.
+
+    Returns
+    -------
+    field : callable
+        From positions (n, 3) to values (n,) or (n, n_components) of variance 1: a Gaussian
+        process whose covariance is ``exp(-d ** 2 / (2 * scale ** 2))`` at the distance d, by
+        random Fourier features (Rahimi and Recht, 2007).
+    """
+    n = n_components or 1
+    waves = rng.standard_normal((n, 3, _N_WAVES)) / scale
+    phases = rng.uniform(0, 2 * np.pi, (n, 1, _N_WAVES))
+
+    def field(points):
+        values = np.cos(points @ waves + phases).sum(axis=2).T * np.sqrt(2 / _N_WAVES)
+        return values[:, 0] if n_components is None else values
+
+    return field
+
+
+@cache
+def _fiducials() -> np.ndarray:
+    """Nasion, left and right preauricular points of the template in its MRI frame (m)."""
+    points, _ = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
+    by_name = {int(p["ident"]): p["r"] for p in points}  # 1: LPA, 2: nasion, 3: RPA
+    return np.array([by_name[2], by_name[1], by_name[3]], float)
+
+
+@cache
+def _template() -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and triangles of the template's inner skull in the MRI frame (m)."""
+    return template_shells()["inner_skull"]
+
+
+def _thickness(rng, directions, up, size) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the thickness of skull and scalp along the directions (m)."""
+    skull = rng.uniform(0.0035, 0.008) * np.sqrt(size)
+    scalp = rng.uniform(0.003, 0.008) * np.sqrt(size)
+    skull = skull * np.exp(0.25 * smooth_field(rng, 0.6)(directions))
+    scalp = scalp * np.exp(0.2 * smooth_field(rng, 0.6)(directions))
+    neck = rng.uniform(0, 0.015) * np.clip((up - _BASE[0]) / (_BASE[1] - _BASE[0]), 0, 1)
+    return np.clip(skull, *SKULL), np.clip(scalp, *SCALP) + neck
+
+
+def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+    """Draw the shape of a head.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator.
+
+    Returns
+    -------
+    anatomy : Anatomy
+        The template's inner skull, displaced smoothly at random by a few millimetres and
+        scaled, along each axis by up to 7 % more or less, with skull and scalp of random
+        thickness around it. The head frame is that of its own fiducials, which the operator
+        met to about 2 mm.
+    """
+    size = SIZE[1] - (SIZE[1] - SIZE[0]) * rng.random() ** 2  # one in three below 0.85
+    axes = size * rng.uniform(0.93, 1.07, 3)
+    displacement = smooth_field(rng, rng.uniform(0.045, 0.07), 3)
+    amplitude = rng.uniform(0.001, 0.0035)
+    rr, tris = _template()
+    middle = rr.mean(axis=0)
+
+    def deform(points):
+        return (points - middle + amplitude * displacement(points)) * axes
+
+    inner = deform(rr)
+    origin = inner.mean(axis=0)
+    distance = np.linalg.norm(inner - origin, axis=1)
+    directions = (inner - origin) / distance[:, None]
+    up = (rr - middle)[:, 2] / np.linalg.norm(rr - middle, axis=1)
+    skull, scalp = _thickness(rng, directions, up, size)
+    anatomy = Anatomy(size, origin, directions, tris, distance, skull, scalp, up, deform)
+    fiducials = anatomy.on_skin(deform(_fiducials())) + 0.002 * rng.standard_normal((3, 3))
+    to_head = mne.transforms.get_ras_to_neuromag_trans(*fiducials)
+    return replace(
+        anatomy,
+        origin=mne.transforms.apply_trans(to_head, origin),
+        directions=directions @ to_head[:3, :3].T,
+        warp=lambda points: mne.transforms.apply_trans(to_head, deform(points)),
+    )
+
+
+def perturb_anatomy(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
+    """Draw a head that is almost the same: what errors of the head model leave.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        A head.
+    rng : numpy.random.Generator
+        The generator.
+
+    Returns
+    -------
+    anatomy : Anatomy
+        A head whose inner skull lies smoothly 1-2 mm (root mean square) elsewhere, with skull
+        and scalp thicker or thinner by about 15 %.
+    """
+    shift = rng.uniform(0.001, 0.002) * smooth_field(rng, 0.6)(anatomy.directions)
+    skull, scalp = (np.exp(0.15 * smooth_field(rng, 0.6)(anatomy.directions)) for _ in range(2))
+    return replace(
+        anatomy,
+        inner=anatomy.inner + np.clip(shift, -0.004, 0.004),
+        skull=np.clip(anatomy.skull * skull, *SKULL),
+        scalp=np.maximum(anatomy.scalp * scalp, SCALP[0]),
+    )
+
+
+def draw_conductivity(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw conductivities.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator.
+
+    Returns
+    -------
+    conductivity : tuple of float
+        Conductivities of brain (0.25-0.4), skull (15-80 times less than the brain) and scalp
+        (0.2-0.5) in S/m.
+    """
+    brain, scalp = rng.uniform(0.25, 0.4), rng.uniform(0.2, 0.5)
+    return brain, brain / np.exp(rng.uniform(np.log(15), np.log(80))), scalp
+
+
+# %% Sources
+
+
+def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np.ndarray:
+    """Draw a regular grid inside the skull.
+
+    Parameters
+    ----------
+    anatomies : sequence of Anatomy
+        The head and others around the same brain.
+    rng : numpy.random.Generator
+        The generator, for the origin of the grid.
+    spacing : float
+        Distance between neighbours (m).
+
+    Returns
+    -------
+    positions : ndarray, shape (n_sources, 3)
+        Points of the head frame at least 4 mm inside the first head's inner skull, and 3 mm
+        inside those of the others (m).
+    """
+    first, *others = anatomies
+    rr = first.shells["inner_skull"]["rr"]
+    start = rr.min(axis=0) + rng.uniform(0, spacing, 3)
+    axes = [np.arange(a, b, spacing) for a, b in zip(start, rr.max(axis=0), strict=True)]
+    positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    positions = positions[first.depth(positions) >= _DEPTH]
+    for other in others:
+        positions = positions[other.depth(positions) >= _OTHER_DEPTH]
+    return positions
+
+
+def warp_cortex(src: mne.SourceSpaces, anatomies) -> tuple[np.ndarray, np.ndarray]:
+    """Carry the cortex of the template into a head.
+
+    Parameters
+    ----------
+    src : mne.SourceSpaces
+        Surface source space of the template, in its MRI frame.
+    anatomies : sequence of Anatomy
+        The head and others around the same brain.
+
+    Returns
+    -------
+    positions : ndarray, shape (n_sources, 3)
+        The sources in the head frame (m), pushed towards the middle where they are too near
+        to an inner skull: as near as in :func:`draw_grid`.
+    normals : ndarray, shape (n_sources, 3)
+        Outward unit normals of the warped surface.
+    """
+    surfaces = [(anatomies[0].warp(s["rr"]), s) for s in src]
+    positions = np.concatenate([rr[s["vertno"]] for rr, s in surfaces])
+    normals = np.concatenate([_normals(rr, s["tris"])[s["vertno"]] for rr, s in surfaces])
+    for k, anatomy in enumerate(anatomies):
+        least, todo = _OTHER_DEPTH if k else _DEPTH, np.arange(len(positions))
+        while len(todo):
+            missing = least - anatomy.depth(positions[todo])
+            todo, missing = todo[missing > 0], missing[missing > 0]
+            inward = anatomy.origin - positions[todo]
+            inward /= np.linalg.norm(inward, axis=1, keepdims=True)
+            positions[todo] += (missing[:, None] + 1e-4) * inward
+    return positions, normals
+
+
+def _normals(rr: np.ndarray, tris: np.ndarray) -> np.ndarray:
+    """Unit normals at the vertices of a surface, of its triangles weighted by area."""
+    a, b, c = rr[tris].transpose(1, 0, 2)
+    normals = np.zeros_like(rr)
+    for corner in tris.T:
+        np.add.at(normals, corner, np.cross(b - a, c - a))
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def rigid_motion(rng: np.random.Generator, angle: float, shift: float):
+    """Draw a small rotation and shift.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator.
+    angle, shift : float
+        Standard deviations about and along each axis (radian, m).
+
+    Returns
+    -------
+    rotation : ndarray, shape (3, 3)
+        The rotation.
+    shift : ndarray, shape (3,)
+        The shift.
+    """
+    rotation = Rotation.from_rotvec(angle * rng.standard_normal(3)).as_matrix()
+    return rotation, shift * rng.standard_normal(3)

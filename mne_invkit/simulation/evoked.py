@@ -1,0 +1,250 @@
+"""Simulated recordings with a known truth: evoked responses and trials of known sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mne
+import numpy as np
+from mne.utils import fill_doc, verbose
+from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
+
+from mne_invkit.inverse import checks
+from mne_invkit.simulation.signals import (
+    Rng,
+    draw_centers,
+    gaussian_patches,
+    sensor_noise,
+    snr_factor,
+    time_courses,
+)
+
+_STC_CLASSES = {"surface": mne.SourceEstimate, "mixed": mne.MixedSourceEstimate}
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A simulated recording and the sources behind it.
+
+    Attributes
+    ----------
+    evoked : mne.Evoked
+        Average over trials.
+    epochs : mne.EpochsArray
+        The trials.
+    noise_cov : mne.Covariance
+        Covariance of the noise of one trial, as MNE's inverse functions expect it.
+    stc : mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
+        True amplitude of every source along its orientation (A m).
+    orientations : ndarray, shape (n_locations, 3)
+        Unit orientation of every source (head frame).
+    sources : ndarray of int, shape (n_sources,)
+        Indices of the centres of activity among the locations of the forward solution.
+    """
+
+    evoked: mne.Evoked
+    epochs: mne.EpochsArray
+    noise_cov: mne.Covariance
+    stc: mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
+    orientations: np.ndarray
+    sources: np.ndarray
+
+
+@fill_doc
+@verbose
+def simulate_evoked(
+    forward: mne.Forward,
+    info: mne.Info,
+    noise_cov: mne.Covariance | None = None,
+    *,
+    sources: int | ArrayLike = 3,
+    extent: float = 0.0,
+    min_distance: float = 0.03,
+    orientation: str = "auto",
+    amplitude: float = 10e-9,
+    time_course: str | Callable[..., np.ndarray] = "ar",
+    tmin: float = 0.0,
+    tmax: float = 0.5,
+    snr_db: float = 10.0,
+    noise_ar: float = 0.0,
+    n_trials: int = 1,
+    rng: Rng = None,
+    verbose=None,
+) -> Simulation:
+    """Simulate an evoked response, its trials and its true sources.
+
+    Every trial holds the same response and its own noise, which is what averaging assumes.
+    EEG gets the average reference, as a projector, so the data are ready for inverse functions.
+
+    Parameters
+    ----------
+    forward : mne.Forward
+        The forward solution that makes the data. Give another one to the inverse function, for
+        instance of another skull conductivity, and the simulation holds errors of the head
+        model too.
+    info : mne.Info
+        Measurement info: sampling frequency and channels. Those that are good and in the
+        forward solution are simulated.
+    noise_cov : mne.Covariance | None
+        Covariance of the noise up to a factor. None is the ad hoc covariance of MNE.
+    sources : int | array-like of int
+        Number of sources to draw at random, or the indices of their locations.
+    extent : float
+        Standard deviation of the activity around each source (m), see
+        :func:`~mne_invkit.simulation.signals.gaussian_patches`.
+    min_distance : float
+        Least distance between sources drawn at random (m).
+    orientation : "auto" | "normal" | "random"
+        Along the normals of the source space, or one random direction for each source. "auto"
+        is normal on surfaces and in forward solutions of fixed orientation, random elsewhere.
+        A location within an extended source points the way of the nearest centre.
+    amplitude : float
+        Root mean square amplitude of each source (A m).
+    time_course : str | callable
+        Kind of :func:`~mne_invkit.simulation.signals.time_courses`. A function can hold options:
+        ``functools.partial(time_courses, kind="ar", ar=0.5)``.
+    tmin, tmax : float
+        First and last time (s). Sources are silent before time 0, which leaves a baseline.
+    snr_db : float
+        Signal-to-noise ratio of a single trial (dB) from time 0 on: mean power over sensors,
+        average-referenced, projected and whitened by `noise_cov`. Averaging adds
+        ``10 * log10(n_trials)``.
+    noise_ar : float
+        Correlation of neighbouring samples of the noise.
+    n_trials : int
+        Number of trials.
+    rng : int | numpy.random.Generator | None
+        Seed or generator.
+    %(verbose)s
+
+    Returns
+    -------
+    simulation : Simulation
+        Data, covariance of the noise and truth.
+
+    See Also
+    --------
+    mne.simulation.SourceSimulator : Build your own sequence of source activity.
+    mne_invkit.metrics.estimates.score : Compare an estimate with the truth.
+
+    Examples
+    --------
+    >>> import mne
+    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit.simulation.evoked import simulate_evoked
+    >>> montage = mne.channels.make_standard_montage("biosemi32")
+    >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
+    >>> head = template_forward(info, spacing="ico3", conductivity=(0.3, 0.012, 0.3), verbose=False)
+    >>> simulation = simulate_evoked(head, info, sources=2, n_trials=20, rng=0, verbose=False)
+    >>> simulation.evoked.nave
+    20
+    """
+    checks.check_forward(forward)
+    rng = np.random.default_rng(rng)
+    if not tmin <= tmax or tmax < 0:
+        raise ValueError(f"Expected tmin <= tmax and 0 <= tmax (s), got {tmin} and {tmax}.")
+    gain, info, noise_cov = _common_channels(forward, info, noise_cov)
+    centers, weights, nearest = _place(forward, sources, extent, min_distance, rng)
+    orientations, gain = _orient(gain, forward, orientation, nearest, rng)
+
+    times = np.arange(round(tmin * info["sfreq"]), round(tmax * info["sfreq"]) + 1) / info["sfreq"]
+    active = times >= 0
+    courses = time_courses(
+        len(centers), active.sum(), sfreq=info["sfreq"], kind=time_course, rng=rng
+    )[0]
+    truth = np.zeros((len(weights), len(times)))
+    truth[:, active] = amplitude * weights @ courses
+    signal = gain @ truth
+
+    cov = noise_cov.data
+    noise = sensor_noise(
+        len(signal), len(times), n_trials=n_trials, spatial_cov=cov, ar=noise_ar, rng=rng
+    )
+    whitener, _ = mne.cov.compute_whitener(noise_cov, info, pca=True)
+    factor = snr_factor(signal[:, active], noise, snr_db, whitener=whitener)
+    noise_cov["data"] *= factor**2
+
+    events = np.column_stack([np.arange(n_trials), np.zeros(n_trials, int), np.ones(n_trials, int)])
+    epochs = mne.EpochsArray(signal + factor * noise, info, events, times[0], proj=True)
+    evoked = epochs.average()
+    evoked.comment = "simulation"
+    src = forward["src"]
+    stc_class = _STC_CLASSES.get(src.kind, mne.VolSourceEstimate)
+    vertices, subject = [s["vertno"] for s in src], src[0].get("subject_his_id")
+    stc = stc_class(truth, vertices, times[0], 1 / info["sfreq"], subject)
+    return Simulation(evoked, epochs, noise_cov, stc, orientations, centers)
+
+
+def _common_channels(forward, info, noise_cov):
+    """Pick the channels of gain, info (with the average reference) and full covariance."""
+    picks = mne.pick_types(info, meg=True, eeg=True)
+    picks = [k for k in picks if info["ch_names"][k] in forward["sol"]["row_names"]]
+    if not picks:
+        raise ValueError(
+            "info and forward have no good EEG or MEG channel in common; compute the forward "
+            "solution for this info, e.g. with mne_invkit.heads.template.template_forward(info)."
+        )
+    blank = mne.EvokedArray(np.zeros((len(picks), 1)), mne.pick_info(info, picks))
+    if "eeg" in blank:
+        blank.set_eeg_reference(projection=True, verbose="error")  # warns when there is one
+    info = blank.info
+    rows = [forward["sol"]["row_names"].index(name) for name in info["ch_names"]]
+    if noise_cov is None:
+        noise_cov = mne.make_ad_hoc_cov(info)
+    missing = sorted(set(info["ch_names"]) - set(noise_cov.ch_names))
+    if missing:
+        raise ValueError(
+            f"noise_cov lacks {len(missing)} channels ({', '.join(missing[:5])}...); drop them "
+            "from info, or leave noise_cov=None for an ad hoc covariance."
+        )
+    noise_cov = mne.pick_channels_cov(noise_cov, info["ch_names"], exclude=[], ordered=True)
+    data = np.diag(noise_cov.data) if noise_cov["diag"] else noise_cov.data.copy()
+    noise_cov = mne.Covariance(
+        data, info["ch_names"], bads=[], projs=noise_cov["projs"], nfree=noise_cov["nfree"]
+    )
+    return forward["sol"]["data"][rows].astype(float), info, noise_cov
+
+
+def _place(forward, sources, extent, min_distance, rng):
+    """Return indices of the centres, weights of their patches, and nearest centres."""
+    positions = forward["source_rr"]
+    if np.ndim(sources) == 0:
+        centers = draw_centers(positions, int(sources), min_distance, rng)
+    else:
+        centers = np.asarray(sources, int)
+    if not len(centers) or centers.min() < 0 or centers.max() >= len(positions):
+        raise ValueError(
+            f"sources must be a positive number or indices from 0 to {len(positions) - 1}, "
+            f"got {sources}."
+        )
+    weights = gaussian_patches(positions, centers, extent)
+    return centers, weights, cdist(positions, positions[centers]).argmin(axis=1)
+
+
+def _orient(gain, forward, orientation, nearest, rng):
+    """Return the orientation of every location (head frame) and the gain along it."""
+    if orientation not in ("auto", "normal", "random"):
+        raise ValueError(f'orientation must be "auto", "normal" or "random", got {orientation!r}.')
+    if forward["sol"]["ncol"] == forward["nsource"]:
+        if orientation == "random":
+            raise ValueError(
+                'orientation="random" needs a forward solution of free orientation: pass '
+                "mne.convert_forward_solution(forward, force_fixed=False)."
+            )
+        return forward["source_nn"], gain
+    kinds = np.repeat([s["type"] for s in forward["src"]], [s["nuse"] for s in forward["src"]])
+    with_normal = {"auto": ["surf"], "normal": ["surf", "discrete"], "random": []}[orientation]
+    normal = np.isin(kinds, with_normal)
+    if orientation == "normal" and not normal.all():
+        raise ValueError('A volume has no normals: pass orientation="random" or "auto".')
+    drawn = rng.standard_normal((nearest.max() + 1, 3))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    orientations = drawn[nearest]
+    if normal.any():
+        surface = mne.convert_forward_solution(forward, surf_ori=True)
+        orientations[normal] = surface["source_nn"][2::3][normal]
+    axes = forward["source_nn"].reshape(-1, 3, 3)  # of the columns of the gain
+    along = np.einsum("nij,nj->ni", axes, orientations)
+    return orientations, np.einsum("mni,ni->mn", gain.reshape(len(gain), -1, 3), along)

@@ -1,0 +1,1 @@
+"""Solvers as plugins, and those of MNE to compare with."""

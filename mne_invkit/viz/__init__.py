@@ -1,0 +1,1 @@
+"""Pictures of estimates, with and without a display."""

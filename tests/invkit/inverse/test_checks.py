@@ -1,0 +1,242 @@
+"""Whatever does not fit together raises, and the message says what to call."""
+
+from functools import partial
+
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit.inverse.problem import prepare_problem
+
+prepare = partial(prepare_problem, verbose=False)
+
+
+@pytest.fixture
+def given(eeg_evoked, forwards, eeg_cov):
+    """Arguments that fit together, to spoil one at a time."""
+    return dict(inst=eeg_evoked.copy(), forward=forwards["volume"].copy(), noise_cov=eeg_cov.copy())
+
+
+def assert_raises(given, error, message):
+    with pytest.raises(error, match=message):
+        prepare(**given)
+
+
+def test_what_fits_raises_nothing(given):
+    prepare(**given)
+
+
+# %% Data
+
+
+def nan_in_one_channel(evoked):
+    evoked.data[4, 2] = np.nan
+
+
+def infinite_in_one_channel(evoked):
+    evoked.data[4, 2] = np.inf
+
+
+def flat(evoked):
+    evoked.data[[4, 5]] = 1e-6
+
+
+def without_reference(evoked):
+    evoked.del_proj()
+
+
+def single_ended(evoked):
+    """Keep what `set_eeg_reference` leaves when the reference is one electrode."""
+    evoked.del_proj()
+    evoked.set_eeg_reference(["Cz"], verbose=False)
+
+
+def named_otherwise(evoked):
+    evoked.rename_channels({name: f"EEG {name}" for name in evoked.ch_names})
+
+
+def all_bad(evoked):
+    evoked.info["bads"] = evoked.ch_names
+
+
+def moved(evoked, offset=0.0, scale=1.0):
+    for ch in evoked.info["chs"]:
+        ch["loc"][:3] = scale * ch["loc"][:3] + offset
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (nan_in_one_channel, r"data of \w+ are not finite .*inst.info\['bads'\]"),
+        (infinite_in_one_channel, r"data of \w+ are not finite .*inst.info\['bads'\]"),
+        (flat, r"flat \(\w+, \w+\).*\['bads'\] \+= \['\w+', '\w+'\]"),
+        (without_reference, r'set_eeg_reference\("average", projection=True\)'),
+        (single_ended, r'set_eeg_reference\("average", projection=True\)'),
+        (named_otherwise, r"no channel in common.*rename_channels"),
+        (all_bad, r"All 32 channels .* bad.*inst.info\['bads'\]"),
+        (partial(moved, offset=[0.04, 0, 0]), r"electrodes lie 4\d mm.*set_montage"),
+        (partial(moved, scale=1000), r"metres"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_unfit_data(given, spoil, message):
+    spoil(given["inst"])
+    assert_raises(given, ValueError, message)
+
+
+def test_reference_electrode_is_flat_until_projected(given):
+    evoked = given["inst"].del_proj()
+    evoked.set_eeg_reference(["Cz"], verbose=False)
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    assert_raises(given, ValueError, r"flat \(Cz\).*reference electrode.*apply_proj\(\)")
+    evoked.apply_proj()
+    prepare(**given)
+
+
+def test_electrodes_that_moved_a_little_are_fine(given):
+    moved(given["inst"], offset=[0.01, 0, 0])
+    prepare(**given)
+
+
+@pytest.mark.parametrize(
+    "inst", [None, np.zeros((32, 10)), [], ["evoked"], "data.fif"], ids=lambda v: type(v).__name__
+)
+def test_data_of_another_type(given, inst):
+    assert_raises(given | dict(inst=inst), TypeError, "must be an Evoked.*epochs.average")
+
+
+def test_evokeds_with_other_times(given):
+    evoked = given["inst"]
+    for other in (evoked.copy().crop(None, 0.05), evoked.copy().shift_time(0.01)):
+        assert_raises(given | dict(inst=[evoked, other]), ValueError, r"different times.*crop")
+
+
+def test_evokeds_with_other_channels(given):
+    evoked = given["inst"]
+    other = evoked.copy().drop_channels(["Cz"])
+    assert_raises(given | dict(inst=[evoked, other]), ValueError, "equalize_channels")
+
+
+def test_epochs_without_events(given):
+    evoked = given["inst"]
+    raw = mne.io.RawArray(evoked.data, evoked.info, verbose=False)
+    raw.set_annotations(mne.Annotations([0.0], [0.1], ["bad"]))
+    epochs = mne.Epochs(raw, [[2, 0, 1]], tmin=0, tmax=0.02, baseline=None, verbose=False)
+    assert_raises(given | dict(inst=epochs), ValueError, "no event.*drop_log")
+
+
+# %% Forward solution
+
+
+def test_forward_of_another_type(given):
+    assert_raises(given | dict(forward="sample-fwd.fif"), TypeError, "read_forward_solution")
+
+
+def test_forward_in_another_frame(given):
+    given["forward"]["coord_frame"] = 5  # MRI
+    assert_raises(given, ValueError, "not in the head frame.*make_forward_solution")
+
+
+def test_gain_that_is_not_finite(given):
+    given["forward"]["sol"]["data"][7] = np.nan
+    assert_raises(given, ValueError, r"gain of 1 channels is not finite.*place_electrodes")
+
+
+def test_gain_that_is_zero(given):
+    given["forward"]["sol"]["data"][:] = 0
+    given["forward"]["_orig_sol"] = given["forward"]["sol"]["data"]
+    assert_raises(given | dict(depth=None), ValueError, "is zero")
+
+
+def test_head_that_moved_in_the_meg(meeg_info, meeg_forward, make_evoked):
+    evoked = make_evoked(meeg_info).pick("mag")
+    for offset, raises in [
+        (0.04, pytest.raises(ValueError, match=r"head lies 40 mm.*recompute")),
+        (0.01, pytest.warns(RuntimeWarning, match="head lies 10 mm")),
+    ]:
+        trans = np.eye(4)
+        trans[2, 3] = offset
+        evoked.info["dev_head_t"] = mne.transforms.Transform("meg", "head", trans)
+        with raises:
+            prepare(evoked, meeg_forward)
+
+
+def test_other_compensation_grade(meeg_info, meeg_forward, make_evoked):
+    evoked = make_evoked(meeg_info).pick("mag")
+    for ch in evoked.info["chs"]:
+        ch["coil_type"] += 3 << 16  # where CTF keeps the grade
+    with pytest.raises(ValueError, match=r"grade 3.*apply_gradient_compensation\(0\)"):
+        prepare(evoked, meeg_forward)
+
+
+# %% Noise covariance
+
+
+def test_covariance_of_another_type(given):
+    assert_raises(given | dict(noise_cov=np.eye(32)), TypeError, "compute_covariance")
+
+
+def test_covariance_of_other_channels(given):
+    given["noise_cov"]["names"] = [f"MEG {k}" for k in range(32)]
+    assert_raises(given, ValueError, "none of the data's channels.*compute_covariance")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(0, "zero.*compute_covariance"), (np.nan, "not finite"), (np.inf, "not finite")],
+)
+def test_covariance_without_meaning(given, value, message):
+    given["noise_cov"]["data"] = np.full((32, 32), value)
+    assert_raises(given, ValueError, message)
+
+
+# %% Options
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("surface", dict(loose=-0.1), "between 0 .* and 1"),
+        ("surface", dict(loose=1.5), "between 0 .* and 1"),
+        ("surface", dict(loose=np.nan), "between 0 .* and 1"),
+        ("surface", dict(loose="free"), '"auto"'),
+        ("surface", dict(loose=None), '"auto"'),
+        ("surface", dict(loose=dict(volume=1.0)), "keys .*surface"),
+        ("volume", dict(loose=0.2), "no normal.*dict"),
+        ("volume", dict(loose=0), "no normal.*dict"),
+        ("volume", dict(fixed=True), "no normal.*dict"),
+        ("mixed", dict(loose=dict(surface=0.2)), "keys .*discrete.*surface"),
+        ("surface", dict(fixed=True, loose=0.2), 'loose=0 or "auto"'),
+        ("surface", dict(fixed=False, loose=0), 'fixed="auto"'),
+        ("surface", dict(fixed="yes"), "True, False"),
+        ("surface", dict(depth=-0.1), "between 0 .* and 1"),
+        ("surface", dict(depth=2.0), "between 0 .* and 1"),
+        ("surface", dict(depth=dict(exponent=0.8)), "unknown keys .*exponent.*knows.*exp"),
+    ],
+)
+def test_unfit_options(given, forwards, kind, options, message):
+    assert_raises(given | dict(forward=forwards[kind]) | options, ValueError, message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(), "pass loose=0"),
+        (dict(loose=1.0), "pass loose=0"),
+        (dict(loose=0, depth=dict(exp=0.8, allow_fixed_depth=False)), "pass depth=None"),
+    ],
+)
+def test_fixed_forward_cannot_be_freed(given, forwards, options, message):
+    fixed = mne.convert_forward_solution(
+        forwards["surface"], surf_ori=True, force_fixed=True, verbose="error"
+    )
+    assert_raises(given | dict(forward=fixed) | options, ValueError, message)
+
+
+def test_looseness_by_kind(given, forwards):
+    given["forward"] = forwards["mixed"]
+    problem = prepare(**given, loose=dict(surface=0.04, discrete=1.0), depth=None)
+    std = problem.source_std.reshape(-1, 3) / problem.source_std.max()
+    n_surface = sum(s["nuse"] for s in forwards["mixed"]["src"][:2])
+    np.testing.assert_allclose(std[:n_surface], np.tile([0.2, 0.2, 1], (n_surface, 1)))
+    np.testing.assert_allclose(std[n_surface:], 1)
