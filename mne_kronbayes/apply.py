@@ -13,10 +13,10 @@ from tqdm import tqdm
 from mne_invkit.inverse.estimate import check_pick_ori, explained_variance
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers.registry import Solver
-from mne_kronbayes.baseline import noise_autocovariance
-from mne_kronbayes.dugh import DughResult, dugh
+from mne_kronbayes.kernel.loop import DughResult, dugh
+from mne_kronbayes.kernel.temporal import ROWS_PER_COMPONENT
+from mne_kronbayes.noise_epochs import noise_autocovariance
 from mne_kronbayes.result import KronBayesResult
-from mne_kronbayes.temporal import ROWS_PER_COMPONENT
 
 
 @fill_doc
@@ -83,7 +83,7 @@ def fit_kron_bayes(
         so, but weak ones of few averages may be lost.
     %(loose)s
     depth : float | dict | None
-        Depth weighting, see :func:`mne_invkit.inverse.problem.prepare_problem`.
+        Depth weighting, see :func:`mne_invkit.prepare_problem`.
     max_iter : int
         At most so many sweeps.
     tol : float
@@ -115,8 +115,8 @@ def fit_kron_bayes(
 
     Examples
     --------
-    >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit import load_sep
+    >>> from mne_invkit import template_forward
     >>> from mne_kronbayes import fit_kron_bayes
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
@@ -162,7 +162,7 @@ def learn(
     tol : float
         When to stop.
     **options
-        Other arguments of :func:`mne_kronbayes.dugh.dugh`.
+        Other arguments of :func:`mne_kronbayes.kernel.loop.dugh`.
 
     Returns
     -------
@@ -286,8 +286,8 @@ def apply_kron_bayes(
 
     Examples
     --------
-    >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit import load_sep
+    >>> from mne_invkit import template_forward
     >>> from mne_kronbayes import apply_kron_bayes
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)

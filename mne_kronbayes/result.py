@@ -8,18 +8,20 @@ from functools import cached_property
 
 import mne
 import numpy as np
+from mne.utils import fill_doc, verbose
 from scipy.special import ndtri
 
 from mne_invkit.inverse import estimate
 from mne_invkit.inverse.problem import InverseProblem
-from mne_kronbayes.dugh import DughResult
+from mne_kronbayes.files import read_fit, write_fit
+from mne_kronbayes.kernel.loop import DughResult
 
 
 @dataclass(frozen=True, eq=False)
 class KronBayesResult:
     """Sources, their uncertainty, and all that `fit_kron_bayes` learned.
 
-    It has the attributes of :class:`mne_invkit.inverse.result.InverseResult`; estimates are made
+    It has the attributes of :class:`mne_invkit.InverseResult`; estimates are made
     when asked for.
 
     Attributes
@@ -218,7 +220,7 @@ class KronBayesResult:
     def evidence(self) -> float:
         """Log-likelihood of the whitened data, given what was learned (type-II maximum).
 
-        Compare it between models of the same data, see :func:`mne_kronbayes.compare`. Not a
+        Compare it between models of the same data, see :func:`mne_kronbayes.evidence`. Not a
         number when a full temporal covariance was learned on a part of the data.
         """
         return self.learned.log_likelihood
@@ -292,6 +294,28 @@ class KronBayesResult:
         overwrite : bool
             Replace a file that exists.
         """
-        from mne_kronbayes.store import write_kron_bayes
+        write_fit(fname, self.problem, self.learned, self.settings, overwrite=overwrite)
 
-        write_kron_bayes(fname, self, overwrite=overwrite)
+
+@fill_doc
+@verbose
+def read_kron_bayes(fname, *, verbose=None) -> KronBayesResult:
+    """Read a result that :meth:`KronBayesResult.save` wrote.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name.
+    %(verbose)s
+
+    Returns
+    -------
+    result : KronBayesResult
+        The result, which can do all that the one saved could.
+
+    Examples
+    --------
+    >>> result.save("fit.h5")  # doctest: +SKIP
+    >>> again = read_kron_bayes("fit.h5")  # doctest: +SKIP
+    """
+    return KronBayesResult(*read_fit(fname))

@@ -38,7 +38,7 @@ def learn_skull(
         The data, with EEG.
     forward : mne.Forward | callable
         Forward solution with at least eight electrodes, or a function that makes one for a factor
-        (from its BEM, say), in the place of :func:`mne_invkit.heads.conductivity.change_skull`.
+        (from its BEM, say), in the place of :func:`mne_invkit.change_skull`.
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial.
     bounds : tuple of float
@@ -56,7 +56,7 @@ def learn_skull(
 
     See Also
     --------
-    mne_invkit.heads.conductivity.change_skull : How the forward solution is changed without BEM.
+    mne_invkit.change_skull : How the forward solution is changed without BEM.
 
     Notes
     -----

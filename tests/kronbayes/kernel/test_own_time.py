@@ -8,13 +8,13 @@ import pytest
 from scipy.linalg import block_diag, inv, toeplitz
 from scipy.signal import lfilter
 
-from mne_kronbayes.dugh import dugh
-from mne_kronbayes.kronecker import Kronecker
-from mne_kronbayes.noise import NOISE
-from mne_kronbayes.selection import admit, eliminate
-from mne_kronbayes.separable import NoiseTime, Separable
-from mne_kronbayes.state import State
-from mne_kronbayes.temporal import TEMPORAL
+from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.noise import NOISE
+from mne_kronbayes.kernel.own_time import NoiseTime, Separable
+from mne_kronbayes.kernel.pruning import admit, eliminate
+from mne_kronbayes.kernel.shared_time import Kronecker
+from mne_kronbayes.kernel.state import State
+from mne_kronbayes.kernel.temporal import TEMPORAL
 
 M, N, K, T, G = 5, 4, 2, 6, 3  # sensors, locations, orientations, times, trials
 

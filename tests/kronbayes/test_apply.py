@@ -9,7 +9,7 @@ from mne_invkit.heads.template import template_forward
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.viz.snapshot import take_snapshot
 from mne_kronbayes import apply_kron_bayes, fit_kron_bayes
-from mne_kronbayes.temporal import TEMPORAL
+from mne_kronbayes.kernel.temporal import TEMPORAL
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from functools import partial
 import numpy as np
 from scipy.linalg import toeplitz
 
-from mne_kronbayes.kronecker import Kronecker
-from mne_kronbayes.linalg import solve_riccati
-from mne_kronbayes.noise import NOISE, NoiseModel
-from mne_kronbayes.posterior import KroneckerPosterior, SeparablePosterior
-from mne_kronbayes.selection import admit, eliminate
-from mne_kronbayes.separable import NoiseTime, Separable
-from mne_kronbayes.state import State, location_slopes, orient_slopes
-from mne_kronbayes.temporal import TEMPORAL, TemporalFamily
+from mne_kronbayes.kernel.linalg import solve_riccati
+from mne_kronbayes.kernel.noise import NOISE, NoiseModel
+from mne_kronbayes.kernel.own_time import NoiseTime, Separable
+from mne_kronbayes.kernel.posterior import KroneckerPosterior, SeparablePosterior
+from mne_kronbayes.kernel.pruning import admit, eliminate
+from mne_kronbayes.kernel.shared_time import Kronecker
+from mne_kronbayes.kernel.state import State, location_slopes, orient_slopes
+from mne_kronbayes.kernel.temporal import TEMPORAL, TemporalFamily
 
 _SAFE = 0.5  # exponent of majorization-minimization, which cannot raise the cost
 _STRIDE, _GROWTH = 2.0, 1.3  # longest bold step, in log variance, and its growth
@@ -143,9 +143,9 @@ def dugh(
     n_orient : int
         Components of a location, which share one variance.
     temporal : str | callable
-        Key of ``mne_kronbayes.temporal.TEMPORAL``, or such a class.
+        Key of ``mne_kronbayes.kernel.temporal.TEMPORAL``, or such a class.
     noise : str | callable
-        Key of ``mne_kronbayes.noise.NOISE``, or such a class.
+        Key of ``mne_kronbayes.kernel.noise.NOISE``, or such a class.
     noise_basis : ndarray, shape (n_sensors, n_noise) | None
         Columns P along which the noise is independent; the identity if None.
     noise_temporal : "shared" | "white" | ndarray, shape (n_times,) | (n_times, n_times)
@@ -211,7 +211,7 @@ def dugh(
     Examples
     --------
     >>> import numpy as np
-    >>> from mne_kronbayes.dugh import dugh
+    >>> from mne_kronbayes.kernel.loop import dugh
     >>> rng = np.random.default_rng(0)
     >>> gain = rng.standard_normal((20, 100))
     >>> data = np.outer(gain[:, 42], np.sin(np.arange(30) / 3))

@@ -20,7 +20,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import cho_solve, cholesky, solve_toeplitz, toeplitz
 from scipy.optimize import minimize_scalar
 
-from mne_kronbayes.linalg import (
+from mne_kronbayes.kernel.linalg import (
     ToeplitzInverse,
     diagonal_sums,
     inverse_trace,

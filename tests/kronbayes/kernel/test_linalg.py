@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import inv, sqrtm, toeplitz
 
-from mne_kronbayes.linalg import (
+from mne_kronbayes.kernel.linalg import (
     ToeplitzInverse,
     inverse_trace,
     levinson,

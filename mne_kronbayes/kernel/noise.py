@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cho_solve, cholesky
 
-from mne_kronbayes.linalg import solve_riccati
+from mne_kronbayes.kernel.linalg import solve_riccati
 
 _BASELINE = 4  # times the samples that a full covariance is given as known; 1 may explain all
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from mne_kronbayes.noise import NoiseModel
-from mne_kronbayes.temporal import TemporalFamily
+from mne_kronbayes.kernel.noise import NoiseModel
+from mne_kronbayes.kernel.temporal import TemporalFamily
 
 _WIDE = 4096  # columns of a gain that are seen at once; wider ones in single precision
 _FAINT = 1e-3  # amplitude of an orientation, as a share of the strongest, that counts as none

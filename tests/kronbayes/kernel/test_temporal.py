@@ -10,8 +10,8 @@ import pytest
 from scipy.linalg import inv, toeplitz
 from scipy.signal import lfilter
 
-from mne_kronbayes.dugh import dugh
-from mne_kronbayes.temporal import (
+from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.temporal import (
     FLOOR,
     TEMPORAL,
     AutoRegressive,
@@ -19,7 +19,7 @@ from mne_kronbayes.temporal import (
     Stationary,
 )
 
-GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+GUIDE = Path(__file__).parents[3] / "CONTRIBUTING.md"
 
 
 def courses(n_rows=400, n_times=16, ar=0.8, seed=0):

@@ -18,10 +18,10 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.sparse import eye_array
 
-from mne_kronbayes.linalg import mirror_bases, second_moment_root
-from mne_kronbayes.posterior import SeparablePosterior
-from mne_kronbayes.state import State, shift_cost
-from mne_kronbayes.temporal import TemporalFamily
+from mne_kronbayes.kernel.linalg import mirror_bases, second_moment_root
+from mne_kronbayes.kernel.posterior import SeparablePosterior
+from mne_kronbayes.kernel.state import State, shift_cost
+from mne_kronbayes.kernel.temporal import TemporalFamily
 
 
 class NoiseTime:
@@ -139,7 +139,7 @@ class Separable:
         Returns
         -------
         source, noise : tuple of ndarray, shape (n, n_sensors)
-            As for :meth:`mne_kronbayes.kronecker.Kronecker.slopes`.
+            As for :meth:`mne_kronbayes.kernel.shared_time.Kronecker.slopes`.
         """
         n_sensors, n_trials, n_times = self._data.shape
         pairs = []

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from mne_kronbayes.linalg import second_moment_root
-from mne_kronbayes.posterior import KroneckerPosterior
-from mne_kronbayes.state import State, orient_slopes, shift_cost
+from mne_kronbayes.kernel.linalg import second_moment_root
+from mne_kronbayes.kernel.posterior import KroneckerPosterior
+from mne_kronbayes.kernel.state import State, orient_slopes, shift_cost
 
 
 class Kronecker:

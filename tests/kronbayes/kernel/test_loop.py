@@ -7,12 +7,12 @@ import pytest
 from scipy.linalg import inv, solve_toeplitz, sqrtm, toeplitz
 from scipy.signal import butter, lfilter, sosfiltfilt
 
-from mne_kronbayes import temporal as temporal_module
-from mne_kronbayes.dugh import dugh
-from mne_kronbayes.noise import NOISE
-from mne_kronbayes.temporal import FLOOR, TEMPORAL
+from mne_kronbayes.kernel import temporal as temporal_module
+from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.noise import NOISE
+from mne_kronbayes.kernel.temporal import FLOOR, TEMPORAL
 
-module = sys.modules["mne_kronbayes.dugh"]
+module = sys.modules["mne_kronbayes.kernel.loop"]
 
 
 def simulate(n_trials=3, n_sensors=12, n_locations=30, n_times=20, n_orient=1, ar=0.9, seed=0):
@@ -223,7 +223,7 @@ def test_of_many_locations_few_are_looked_at_twice(monkeypatch):
     result = dugh(data, gain, **options)
     assert np.diff(result.cost).max() <= 1e-9 * np.abs(result.cost).max()
     monkeypatch.setattr(module, "_PER_SENSOR", 5000)
-    monkeypatch.setattr("mne_kronbayes.state._WIDE", 5000)
+    monkeypatch.setattr("mne_kronbayes.kernel.state._WIDE", 5000)
     patient = dugh(data, gain, **options)
     assert result.cost[-1] == pytest.approx(patient.cost[-1], abs=0.01 * data[0].size)
     strong = np.argsort(-result.source_variance)[:2]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mne_kronbayes.state import State, location_slopes
+from mne_kronbayes.kernel.state import State, location_slopes
 
 _SCALES = 1.0, 1 / 3, 1 / 9  # of the variance tried: a location may act in one orientation only
 _BATCH = 10  # sources that may enter together, or as many as there are

@@ -7,7 +7,7 @@ import pytest
 from mne_invkit.inverse.problem import prepare_problem
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_kronbayes import apply_kron_bayes, fit_kron_bayes, read_kron_bayes
-from mne_kronbayes.baseline import noise_autocovariance
+from mne_kronbayes.noise_epochs import noise_autocovariance
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.linalg import inv
 
-from mne_kronbayes.dugh import dugh
-from mne_kronbayes.noise import NOISE
+from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.noise import NOISE
 
 
 def oriented(seed=0):

@@ -1,0 +1,74 @@
+"""What was learned in HDF5 files."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import h5io
+
+from mne_invkit.inverse.files import pack_problem, unpack_problem
+from mne_invkit.inverse.problem import InverseProblem
+from mne_kronbayes.kernel.loop import DughResult
+from mne_kronbayes.kernel.posterior import KroneckerPosterior, SeparablePosterior
+
+_TITLE = "mne_kronbayes"
+_POSTERIORS = {kind.__name__: kind for kind in (KroneckerPosterior, SeparablePosterior)}
+
+
+def write_fit(
+    fname, problem: InverseProblem, learned: DughResult, settings: dict, *, overwrite: bool
+) -> None:
+    """Write a fit.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name, which ends with ``.h5``.
+    problem : InverseProblem
+        The prepared problem.
+    learned : DughResult
+        What was learned.
+    settings : dict
+        Arguments of the solver.
+    overwrite : bool
+        Replace a file that exists.
+    """
+    fname = Path(fname)
+    if fname.suffix not in (".h5", ".hdf5"):
+        raise ValueError(f"The file name must end with .h5, got {fname.name}.")
+    if fname.exists() and not overwrite:
+        raise FileExistsError(f"{fname} exists: pass overwrite=True to replace it.")
+    arrays = {f.name: getattr(learned, f.name) for f in fields(DughResult)}
+    del arrays["data"]  # those of the problem
+    arrays["kind"] = type(learned.posterior).__name__
+    arrays["posterior"] = vars(learned.posterior)
+    settings = {k: getattr(v, "__name__", v) for k, v in settings.items()}
+    stored = {"problem": pack_problem(problem), "learned": arrays, "settings": settings}
+    h5io.write_hdf5(fname, stored, title=_TITLE, overwrite=True)
+
+
+def read_fit(fname) -> tuple[InverseProblem, DughResult, dict]:
+    """Read what :func:`write_fit` wrote.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name.
+
+    Returns
+    -------
+    problem : InverseProblem
+        The prepared problem.
+    learned : DughResult
+        What was learned.
+    settings : dict
+        Arguments of the solver.
+    """
+    if not Path(fname).is_file():
+        raise FileNotFoundError(f"There is no file {fname}.")
+    stored = h5io.read_hdf5(fname, title=_TITLE)
+    problem, learned = unpack_problem(stored["problem"]), stored["learned"]
+    learned["posterior"] = _POSTERIORS[learned.pop("kind")](**learned["posterior"])
+    learned["converged"] = bool(learned["converged"])
+    return problem, DughResult(data=problem.data, **learned), stored["settings"]

@@ -1,0 +1,1 @@
+"""The mathematics of Dugh, on arrays alone."""
