@@ -15,7 +15,7 @@ from mne_invkit.inverse.estimate import check_pick_ori, make_stc
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.solvers.registry import Solver
-from mne_piunet.prepared import BATCH, PIUNet, make_piunet
+from mne_piunet.operator import BATCH, PIUNet, make_piunet
 from mne_piunet.weights import Weights
 
 
@@ -128,8 +128,8 @@ def apply_piunet(
 
     Examples
     --------
-    >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit import load_sep
+    >>> from mne_invkit import template_forward
     >>> from mne_piunet import apply_piunet
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)

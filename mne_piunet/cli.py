@@ -29,7 +29,7 @@ def add_commands(commands, common) -> None:
 
 
 def _export(args) -> None:
-    from mne_piunet.export import export
+    from mne_piunet.training.export import export
 
     if args.output.suffix != ".safetensors":
         raise ValueError(f"The output must end in .safetensors, got {args.output}.")
@@ -42,11 +42,12 @@ def _export(args) -> None:
 
 def _train(args) -> None:
     try:
-        from mne_piunet.training import Recipe, train
+        from mne_piunet.training.loop import train
+        from mne_piunet.training.recipe import Recipe
     except ImportError as error:
         raise ImportError(f'{error}. Training needs pip install "mne-invkit[train]".') from error
     from mne_invkit.population.draw import Population
-    from mne_piunet.validation import HELD_OUT
+    from mne_piunet.training.validation import HELD_OUT
 
     kept = args.folder / "recipe.json"
     path = args.recipe or (kept if kept.exists() else None)

@@ -23,7 +23,7 @@ def torch_network(weights: Weights):
     """Build the network of a model, in torch, ready to be used."""
     import torch
 
-    from mne_piunet.network import PatchUNet
+    from mne_piunet.net.unet import PatchUNet
 
     network = PatchUNet(**weights.card["network"])
     network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})

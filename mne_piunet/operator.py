@@ -12,8 +12,8 @@ from mne.utils import fill_doc, logger, verbose, warn
 
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_piunet.inference import load_network, side_by_side
-from mne_piunet.physics import Physics, make_physics
-from mne_piunet.sharing import Sharing, make_sharing
+from mne_piunet.kernel.gather import Sharing, make_sharing
+from mne_piunet.kernel.inputs import Physics, make_physics
 from mne_piunet.weights import Weights, load_piunet
 
 BATCH = 16

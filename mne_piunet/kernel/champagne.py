@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from mne_piunet.pursuit import Pursuit
+from mne_piunet.kernel.pursuit import Pursuit
 
 SWEEPS = (3, 6, 9)
 """Sweeps of the learning after which maps are kept: the later, the sharper."""

@@ -89,7 +89,7 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
     Examples
     --------
     >>> import numpy as np
-    >>> from mne_piunet.pseudoinverse import eloreta
+    >>> from mne_piunet.kernel.eloreta import eloreta
     >>> gain = np.random.default_rng(0).standard_normal((20, 300))
     >>> sources = eloreta(gain).apply(gain[:, [12]], lambdas=[0.05])[0]
     >>> int(np.linalg.norm(sources.reshape(100, 3), axis=1).argmax())

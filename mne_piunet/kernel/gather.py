@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from mne_piunet.grid import Grid
-from mne_piunet.pursuit import Pursuit, whitened_fields
+from mne_piunet.kernel.grid import Grid
+from mne_piunet.kernel.pursuit import Pursuit, whitened_fields
 
 _WIDTH = 0.005  # m, standard deviation of the distance from a voxel to its sources
 _REACH = 3.0  # standard deviations

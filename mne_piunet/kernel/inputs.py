@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mne_piunet.grid import SPACING, Blocks, Grid, make_blocks, make_grid
-from mne_piunet.pseudoinverse import LAMBDAS, eloreta
-from mne_piunet.pursuit import EXPONENTS, N_STEPS, Pursuit, make_pursuit
-from mne_piunet.sparse import SWEEPS, SparsePatches, make_sparse
+from mne_piunet.kernel.champagne import SWEEPS, SparsePatches, make_sparse
+from mne_piunet.kernel.eloreta import LAMBDAS, eloreta
+from mne_piunet.kernel.grid import SPACING, Blocks, Grid, make_blocks, make_grid
+from mne_piunet.kernel.pursuit import EXPONENTS, N_STEPS, Pursuit, make_pursuit
 
 N_MOMENTS = 3 * len(LAMBDAS)
 """Leading channels: x, y and z for each regularization."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mne_piunet.grid import make_blocks
-from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
+from mne_piunet.kernel.grid import make_blocks
+from mne_piunet.kernel.inputs import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
 
 _N_GLOBAL = 64  # numbers that tell what kind of sample it is
 _N_MAPS = N_MOMENTS // 3 + N_PATCHES  # of strengths in the input
@@ -151,8 +151,8 @@ class PatchUNet(nn.Module):
         Parameters
         ----------
         voxels : Tensor of float32, shape (batch, N_INPUTS, patch**3 * n_blocks)
-            What :meth:`mne_piunet.physics.Physics.inputs` returns: the inputs of all voxels in
-            blocks with sources.
+            What :meth:`mne_piunet.kernel.inputs.Physics.inputs` returns: the inputs of all voxels
+            in blocks with sources.
         places : Tensor of int, shape (n_x, n_y, n_z)
             Which block is at each place, ``n_blocks`` where there is none. The sides are
             multiples of the attribute ``multiple`` over ``patch``.

@@ -8,7 +8,7 @@ import numpy as np
 
 from mne_invkit.population.draw import draw_montage
 from mne_invkit.population.head import Head
-from mne_piunet.physics import Physics, make_physics
+from mne_piunet.kernel.inputs import Physics, make_physics
 
 MAX_SOURCES = 20
 _SINGLE, _FOCAL, _NORMAL = 0.45, 0.15, 0.7  # shares: one source; a point; along the normals

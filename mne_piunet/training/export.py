@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch.export import Dim
 
-from mne_piunet.network import PatchUNet
-from mne_piunet.physics import N_INPUTS
-from mne_piunet.training import Recipe
-from mne_piunet.validation import LINES
+from mne_piunet.kernel.inputs import N_INPUTS
+from mne_piunet.net.unet import PatchUNet
+from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.validation import LINES
 from mne_piunet.weights import ASSETS, Weights, load_piunet, sha256
 
 DOMAIN = (
@@ -33,7 +33,7 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, commit: s
     Parameters
     ----------
     run : pathlib.Path
-        Folder of the run, see :func:`mne_piunet.training.train`.
+        Folder of the run, see :func:`mne_piunet.training.loop.train`.
     name : str
         Name of the model.
     folder : pathlib.Path

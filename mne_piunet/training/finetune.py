@@ -15,13 +15,14 @@ from mne.utils import fill_doc, logger, verbose, warn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from mne_piunet.export import write_model
 from mne_piunet.inference import torch_network
-from mne_piunet.network import on_grid
-from mne_piunet.prepared import PIUNet, free_gain, make_piunet, source_axes
-from mne_piunet.simulation import Case, background
-from mne_piunet.training import Recipe, has_bfloat16, run_network, total_loss
-from mne_piunet.validation import LINES, score_examples
+from mne_piunet.net.unet import on_grid
+from mne_piunet.operator import PIUNet, free_gain, make_piunet, source_axes
+from mne_piunet.training.cases import Case, background
+from mne_piunet.training.export import write_model
+from mne_piunet.training.loop import has_bfloat16, run_network, total_loss
+from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.validation import LINES, score_examples
 from mne_piunet.weights import Weights
 
 _N_CASES, _N_TESTS, _N_SAMPLES = 12, 4, 6

@@ -8,9 +8,9 @@ import numpy as np
 
 from mne_invkit.metrics.arrays import normalized_emd
 from mne_invkit.population.draw import Population
-from mne_piunet.grid import SPACING
-from mne_piunet.physics import MASK
-from mne_piunet.simulation import draw_case
+from mne_piunet.kernel.grid import SPACING
+from mne_piunet.kernel.inputs import MASK
+from mne_piunet.training.cases import draw_case
 
 HELD_OUT = 10_000
 """Seeds from here on are never trained on."""

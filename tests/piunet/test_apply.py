@@ -10,16 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from mne_piunet import (  # noqa: E402
+from mne_piunet import (
     apply_piunet,
     apply_piunet_epochs,
     apply_piunet_raw,
     fit_piunet,
     make_piunet,
 )
-from mne_piunet.export import write_model  # noqa: E402
-from mne_piunet.inference import side_by_side  # noqa: E402
-from mne_piunet.network import PatchUNet  # noqa: E402
+from mne_piunet.inference import side_by_side
+from mne_piunet.net.unet import PatchUNet
+from mne_piunet.training.export import write_model
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from mne_invkit.heads.template import template_forward
 from mne_invkit.solvers.eloreta import fit_eloreta
 from mne_invkit.viz.snapshot import take_snapshot
 from mne_piunet import apply_piunet, list_models, load_piunet, make_piunet
-from mne_piunet.grid import SPACING, make_blocks
 from mne_piunet.inference import BACKENDS, load_network
-from mne_piunet.physics import MASK, N_INPUTS
+from mne_piunet.kernel.grid import SPACING, make_blocks
+from mne_piunet.kernel.inputs import MASK, N_INPUTS
 from mne_piunet.weights import ASSETS
 
 INSTALLED = [name for name in BACKENDS if find_spec(name)]

@@ -5,10 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from mne_piunet import sparse
-from mne_piunet.grid import SPACING
-from mne_piunet.physics import make_physics
-from mne_piunet.sparse import SWEEPS
+from mne_piunet.kernel.champagne import _MISFIT, SWEEPS
+from mne_piunet.kernel.grid import SPACING
+from mne_piunet.kernel.inputs import make_physics
 
 N_SENSORS = 40
 POSITIONS = SPACING * np.indices((8, 9, 7)).reshape(3, -1).T
@@ -53,7 +52,7 @@ def test_sweeps_are_the_formula(prepared):
     data = recording(gain, [50, 400])
     power = learner.prior.astype(float) * np.sum((learner.basis @ data) ** 2)
     fields, seen = learner.fields.astype(float), (learner.basis @ data)[:, 0].astype(float)
-    noise = 0.5 + sparse._MISFIT * np.mean(seen**2)
+    noise = 0.5 + _MISFIT * np.mean(seen**2)
     for found, strength in islice(learner.sweeps(data, 0.5), 4):
         np.testing.assert_allclose(found[:, 0], power, rtol=1e-2, atol=1e-4 * power.max())
         covariance = noise * np.eye(len(seen)) + np.einsum("j,joa,job->ab", power, fields, fields)
@@ -70,7 +69,7 @@ def test_cost_never_rises(prepared):
     data = recording(gain, [20, 250, 480])
     seen = (learner.basis @ data)[:, 0].astype(float)
     fields = learner.fields.astype(float)
-    noise = 1.0 + sparse._MISFIT * np.mean(seen**2)
+    noise = 1.0 + _MISFIT * np.mean(seen**2)
     costs = []
     for power, _ in islice(learner.sweeps(data), 30):
         covariance = np.einsum("j,joa,job->ab", power[:, 0].astype(float), fields, fields)

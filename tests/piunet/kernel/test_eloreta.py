@@ -4,9 +4,9 @@ import mne
 import numpy as np
 import pytest
 
-from mne_piunet.grid import SPACING, make_blocks, make_grid
-from mne_piunet.physics import N_INPUTS, N_MOMENTS, make_physics
-from mne_piunet.pseudoinverse import LAMBDAS, eloreta
+from mne_piunet.kernel.eloreta import LAMBDAS, eloreta
+from mne_piunet.kernel.grid import SPACING, make_blocks, make_grid
+from mne_piunet.kernel.inputs import N_INPUTS, N_MOMENTS, make_physics
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_regularizations_equal_their_definition(whitened):
 def test_parts_make_no_difference(whitened, monkeypatch):
     gain, _ = whitened
     whole = eloreta(gain)
-    monkeypatch.setattr("mne_piunet.pseudoinverse._PART", 100)  # the last one is smaller
+    monkeypatch.setattr("mne_piunet.kernel.eloreta._PART", 100)  # the last one is smaller
     parts = eloreta(gain)
     assert gain.shape[1] % 300
     data = gain[:, ::500]

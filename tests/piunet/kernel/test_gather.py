@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mne_piunet.grid import SPACING, make_grid
-from mne_piunet.pursuit import make_pursuit
-from mne_piunet.sharing import make_sharing
+from mne_piunet.kernel.gather import make_sharing
+from mne_piunet.kernel.grid import SPACING, make_grid
+from mne_piunet.kernel.pursuit import make_pursuit
 
 N_SENSORS = 40
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mne_piunet.grid import SPACING, make_grid
-from mne_piunet.pursuit import EXPONENTS, EXTENTS, N_STEPS, blur, make_pursuit
+from mne_piunet.kernel.grid import SPACING, make_grid
+from mne_piunet.kernel.pursuit import EXPONENTS, EXTENTS, N_STEPS, blur, make_pursuit
 
 N_SENSORS = 40
 

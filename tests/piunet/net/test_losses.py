@@ -7,10 +7,11 @@ from scipy.stats import wasserstein_distance
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional  # noqa: E402
+from torch.nn import functional
 
-from mne_piunet.grid import make_blocks  # noqa: E402
-from mne_piunet.losses import (  # noqa: E402
+from mne_piunet.kernel.grid import make_blocks
+from mne_piunet.kernel.inputs import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES
+from mne_piunet.net.losses import (
     draw_lines,
     losses,
     normalized_transport,
@@ -18,8 +19,7 @@ from mne_piunet.losses import (  # noqa: E402
     pyramid,
     transport,
 )
-from mne_piunet.network import Join, PatchUNet, Split, on_grid  # noqa: E402
-from mne_piunet.physics import FLOOR, MASK, N_INPUTS, N_MOMENTS, N_PATCHES  # noqa: E402
+from mne_piunet.net.unet import Join, PatchUNet, Split, on_grid
 
 SHAPE = (12, 16, 8)
 

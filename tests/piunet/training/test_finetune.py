@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from mne_piunet import apply_piunet, finetune_piunet, load_piunet, make_piunet  # noqa: E402
-from mne_piunet.export import write_model  # noqa: E402
-from mne_piunet.finetune import draw_similar  # noqa: E402
-from mne_piunet.network import PatchUNet  # noqa: E402
-from mne_piunet.training import total_loss  # noqa: E402
+from mne_piunet import apply_piunet, finetune_piunet, load_piunet, make_piunet
+from mne_piunet.net.unet import PatchUNet
+from mne_piunet.training.export import write_model
+from mne_piunet.training.finetune import draw_similar
+from mne_piunet.training.loop import total_loss
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_interrupting_keeps_what_was_learned(eeg_cov, forwards, model, tmp_path,
             raise KeyboardInterrupt
         return total_loss(*args)
 
-    monkeypatch.setattr("mne_piunet.finetune.total_loss", loss)
+    monkeypatch.setattr("mne_piunet.training.finetune.total_loss", loss)
     own = finetune_piunet(
         forwards["surface"], eeg_cov, path=tmp_path / "own.safetensors", minutes=60, model=model,
         learning_rate=1e-2, rng=0, verbose=False,

@@ -9,14 +9,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from mne_invkit.cli import main  # noqa: E402
-from mne_invkit.heads.template import template_forward  # noqa: E402
-from mne_invkit.population.head import Head  # noqa: E402
-from mne_piunet.grid import make_blocks  # noqa: E402
-from mne_piunet.physics import MASK, N_INPUTS  # noqa: E402
-from mne_piunet.simulation import draw_case, reference_basis  # noqa: E402
-from mne_piunet.training import Examples, Recipe, run_network, train  # noqa: E402
-from mne_piunet.validation import LINES, Validation  # noqa: E402
+from mne_invkit.cli import main
+from mne_invkit.heads.template import template_forward
+from mne_invkit.population.head import Head
+from mne_piunet.kernel.grid import make_blocks
+from mne_piunet.kernel.inputs import MASK, N_INPUTS
+from mne_piunet.training.cases import draw_case, reference_basis
+from mne_piunet.training.examples import Examples
+from mne_piunet.training.loop import run_network, train
+from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.validation import LINES, Validation
 
 RECIPE = Recipe(
     n_heads=2, widths=(8, 16), n_blocks=(1, 2), n_steps=8, batch_size=4, n_cases=3, mixed=2,
@@ -181,8 +183,8 @@ def test_validation_knows_perfect_from_nothing(heads):
 def test_export_loads_and_both_backends_agree(heads, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    from mne_piunet.export import export
     from mne_piunet.inference import load_network, torch_network
+    from mne_piunet.training.export import export
     from mne_piunet.weights import load_piunet
 
     train(RECIPE, heads, tmp_path / "run", verbose=False)

@@ -1,0 +1,1 @@
+"""The physics that the network starts from, on arrays alone."""

@@ -1,0 +1,1 @@
+"""Training of the network over a population of heads."""
