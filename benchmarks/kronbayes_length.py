@@ -14,7 +14,7 @@ import time
 import numpy as np
 from scipy.signal import lfilter
 
-from mne_kronbayes.dugh import dugh
+from mne_kronbayes.kernel.loop import dugh
 
 N_SENSORS, N_SOURCES = 60, 8000
 LENGTHS = 500, 1000, 2000, 5000, 10_000

@@ -19,7 +19,7 @@ import numpy as np
 from mne.inverse_sparse import _gamma_map  # MNE keeps its solvers on arrays private
 from mne.inverse_sparse.mxne_optim import mixed_norm_solver
 
-from mne_kronbayes.dugh import dugh
+from mne_kronbayes.kernel.loop import dugh
 
 N_SENSORS, N_TIMES = 300, 200
 

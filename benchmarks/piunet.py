@@ -61,8 +61,8 @@ from mne_invkit.population.draw import Population
 from mne_invkit.population.head import Head
 from mne_piunet import apply_piunet, load_piunet, make_piunet
 from mne_piunet.inference import BACKENDS
-from mne_piunet.pseudoinverse import eloreta
-from mne_piunet.validation import HELD_OUT, LINES, Validation
+from mne_piunet.kernel.eloreta import eloreta
+from mne_piunet.training.validation import HELD_OUT, LINES, Validation
 
 BLOCK = 0.014  # m
 EXTENT = (0.005, 0.04)  # m

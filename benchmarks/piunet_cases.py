@@ -22,10 +22,10 @@ from mne_invkit.population.sensors import Sensors
 from mne_kronbayes import apply_kron_bayes
 from mne_piunet import apply_piunet, make_piunet
 from mne_piunet.inference import torch_network
-from mne_piunet.physics import FLOOR, MASK, N_MOMENTS, N_PATCHES
-from mne_piunet.pursuit import N_STEPS
-from mne_piunet.sparse import SWEEPS
-from mne_piunet.training import run_network
+from mne_piunet.kernel.champagne import SWEEPS
+from mne_piunet.kernel.inputs import FLOOR, MASK, N_MOMENTS, N_PATCHES
+from mne_piunet.kernel.pursuit import N_STEPS
+from mne_piunet.training.loop import run_network
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V

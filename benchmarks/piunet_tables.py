@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from piunet_cases import SOLVERS
 
-from mne_piunet.validation import LINES
+from mne_piunet.training.validation import LINES
 
 METRICS = {"auc": "AUC", "localization_error": "LE (mm)", "nmse": "NMSE", "cosine": "cosine"}
 

@@ -41,14 +41,14 @@ from vision_ablation import NotCentred, NotNormalized, NotRotated
 from vision_data import LAYERS, SUBTASKS, Cifar, Images, MadeUp, block, explained
 from vision_report import FIELDS, RESULTS, best_weights, plot, read_rows, table, write_report
 
-from subdistill.distill import distill
+from subdistill.engine import distill
 from subdistill.evaluate import accuracy, projected_accuracy
 from subdistill.explain import heatmaps, similarity
+from subdistill.moments import Moments, measure_moments
 from subdistill.objectives import Objective, Pair
-from subdistill.relevance import Moments, measure_moments
 from subdistill.subspace import make_subspace
 from subdistill.training import Recipe
-from subdistill.vision import SmallCNN
+from subdistill.vision.models import SmallCNN
 
 FRACTIONS, SEEDS = (0.1, 0.5), (0, 1, 2)
 SEARCH = SEEDS[0]  # where each method's weight is chosen

@@ -21,9 +21,10 @@ from torch.utils.data import (
 
 from subdistill.capture import Capture
 from subdistill.explain import EXPLAINERS, heatmaps
-from subdistill.relevance import measure_moments
-from subdistill.subtask import find_classes, select_classes, split
-from subdistill.vision import IMAGENET_MEAN, IMAGENET_STD, CifarResNet, load_model
+from subdistill.moments import measure_moments
+from subdistill.subtask import select_classes, split
+from subdistill.vision.classes import find_classes
+from subdistill.vision.models import IMAGENET_MEAN, IMAGENET_STD, CifarResNet, load_model
 
 DATA = Path(os.environ.get("MNE_INVKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 CLASSES = [

@@ -1,3 +1,8 @@
 """Shared ground of the inverse solvers: problems, estimates, heads, pictures, reports."""
 
-__version__ = "0.1.0.dev0"
+from importlib.metadata import version
+
+import lazy_loader
+
+__version__ = version("mne-invkit")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

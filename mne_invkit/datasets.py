@@ -61,7 +61,7 @@ def load_sep(*, verbose=None) -> Recording:
 
     Examples
     --------
-    >>> from mne_invkit.datasets import load_sep
+    >>> from mne_invkit import load_sep
     >>> sep = load_sep(verbose=False)
     >>> sep.evoked.data.shape
     (256, 369)

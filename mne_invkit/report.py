@@ -60,7 +60,7 @@ def make_report(
     times : sequence of float
         Instants in s to draw, besides the peak of every solver.
     unit : str
-        Unit of the estimates, as in :func:`mne_invkit.viz.estimate.plot_estimate`.
+        Unit of the estimates, as in :func:`mne_invkit.plot_estimate`.
     title : str
         Title of the report.
     %(verbose)s
@@ -72,7 +72,7 @@ def make_report(
 
     Examples
     --------
-    >>> from mne_invkit.report import make_report
+    >>> from mne_invkit import make_report
     >>> report = make_report({"Champagne": result}, evoked, forward)  # doctest: +SKIP
     """
     if not results:
@@ -129,7 +129,7 @@ def add_result(
     times : sequence of float
         Instants in s to draw, besides the peak.
     unit : str
-        Unit of the estimate, as in :func:`mne_invkit.viz.estimate.plot_estimate`.
+        Unit of the estimate, as in :func:`mne_invkit.plot_estimate`.
     %(verbose)s
     """
     where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}

@@ -7,14 +7,14 @@ one dimension, without the class token, and vectors maps of one position.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from subdistill.models import find_layer, unwrap
 
 
 @dataclass(frozen=True)
@@ -186,27 +186,6 @@ class Capture:
         return {n: self._layout.to_map(g) for n, g in zip(self._modules, found, strict=True)}
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model itself, without the wrappers of compilation and parallel training."""
-    if hasattr(model, "_orig_mod"):
-        return unwrap(model._orig_mod)
-    if isinstance(model, (DataParallel, DistributedDataParallel)):
-        return unwrap(model.module)
-    return model
-
-
-def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name, or raise with the names that are close to it."""
-    modules = dict(model.named_modules())
-    if name not in modules or not name:
-        close = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or list(modules)[1:6]
-        raise ValueError(
-            f"{type(model).__name__} has no layer {name!r}; close names are {', '.join(close)} "
-            "(all: dict(model.named_modules()))."
-        )
-    return modules[name]
-
-
 def first_tensor(output, name: str) -> Tensor:
     """Return the output of a layer, or what it begins with."""
     first = output[0] if type(output) in (tuple, list) else output
@@ -221,43 +200,3 @@ def first_tensor(output, name: str) -> Tensor:
 def with_first(output, first: Tensor):
     """Return the output of a layer that begins with another tensor."""
     return first if isinstance(output, Tensor) else type(output)([first, *output[1:]])
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Keep a model in evaluation mode and without gradients, whoever calls its ``train()``.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model; it is changed in place, and as it was afterwards.
-
-    Yields
-    ------
-    model : torch.nn.Module
-        The same model.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from subdistill.capture import frozen
-    >>> model = nn.BatchNorm1d(3)
-    >>> with frozen(model):
-    ...     model.train().training
-    False
-    >>> model.training
-    True
-    """
-    modules = [(m, m.training) for m in model.modules() if "train" not in vars(m)]
-    parameters = [(p, p.requires_grad) for p in model.parameters()]
-    model.eval().requires_grad_(False)
-    for module, _ in modules:
-        module.train = lambda mode=True, module=module: module
-    try:
-        yield model
-    finally:
-        for module, mode in modules:
-            del module.train
-            module.training = mode
-        for parameter, wanted in parameters:
-            parameter.requires_grad_(wanted)

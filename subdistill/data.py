@@ -58,7 +58,7 @@ def check_labels(labels: Tensor | None, output: Tensor) -> None:
         raise ValueError(
             f"The labels go from {low} to {high}, but the subtask has the classes 0 to "
             f"{output.shape[1] - 1}: choose and renumber them with "
-            "subdistill.subtask.select_classes(data, classes)."
+            "subdistill.select_classes(data, classes)."
         )
 
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from subdistill.adapter import align
-from subdistill.capture import Capture, frozen, unwrap
+from subdistill.capture import Capture
 from subdistill.data import Classes, batches, choose
 from subdistill.evaluate import accuracy
+from subdistill.models import frozen, unwrap
+from subdistill.moments import Scalar
 from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd_loss
 from subdistill.pairing import pair_layers
-from subdistill.relevance import Scalar
 from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
 from subdistill.training import Recipe, Training
 
@@ -77,16 +78,16 @@ def distill(
         Batches of inputs, or of inputs and targets.
     layers : dict of str | None
         The student's layer for each of the teacher's; None to pair them by
-        :func:`subdistill.pairing.pair_layers`. Maps of different sizes are averaged to the
+        :func:`subdistill.pair_layers`. Maps of different sizes are averaged to the
         coarser one, see :func:`subdistill.adapter.align`.
     objective : str | callable
         Name in :data:`subdistill.objectives.OBJECTIVES`, or a function of a
-        :class:`subdistill.objectives.Pair` that returns a module.
+        :class:`subdistill.Pair` that returns a module.
     subspace : str | callable | dict of Subspace
         Name in :data:`subdistill.subspace.SUBSPACES`, a function as these, or the subspace of
         each of the teacher's layers.
     context : str | callable | None
-        Name in :data:`subdistill.relevance.CONTEXTS`, or a function of output and targets that
+        Name in :data:`subdistill.moments.CONTEXTS`, or a function of output and targets that
         returns one number for each sample; None for subspaces that need none.
     classes : sequence of (int | sequence of int) | None
         Outputs of the teacher that the student's outputs stand for; None for all.
@@ -119,7 +120,7 @@ def distill(
     >>> import torch
     >>> from torch import nn
     >>> from torch.utils.data import DataLoader, TensorDataset
-    >>> from subdistill.distill import Recipe, distill
+    >>> from subdistill import Recipe, distill
     >>> teacher, student = (
     ...     nn.Sequential(nn.Conv1d(2, n, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * n, 3))
     ...     for n in (8, 4)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from subdistill.capture import Layout, find_layer, first_tensor, frozen, unwrap, with_first
+from subdistill.capture import Layout, first_tensor, with_first
 from subdistill.data import Classes, batches, check_labels, choose, device_of
+from subdistill.models import find_layer, frozen, unwrap
 from subdistill.subspace import Subspace
 
 
@@ -33,7 +34,7 @@ def accuracy(model: nn.Module, loader: Iterable, classes: Classes | None = None)
     Examples
     --------
     >>> import torch
-    >>> from subdistill.evaluate import accuracy
+    >>> from subdistill import accuracy
     >>> accuracy(torch.nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 0]))])
     0.75
     """

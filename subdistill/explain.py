@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from subdistill.capture import frozen, unwrap
 from subdistill.data import Classes, batches, check_labels, choose, device_of
-from subdistill.vision import ResidualBlock
+from subdistill.models import frozen, unwrap
+from subdistill.vision.models import ResidualBlock
 
 Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Takes model, inputs and classes; returns attributions of the shape of the inputs."""
@@ -200,7 +200,7 @@ def agreement(
     Examples
     --------
     >>> import torch
-    >>> from subdistill.explain import agreement
+    >>> from subdistill import agreement
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 3))
     >>> agreement(model, model, [torch.rand(5, 2, 2, 2)]).mean()  # doctest: +SKIP
     tensor(1.)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from subdistill.capture import frozen, unwrap
+from subdistill.models import frozen, unwrap
 
 
 def export_student(
@@ -42,7 +42,7 @@ def export_student(
     Examples
     --------
     >>> import torch
-    >>> from subdistill.export import export_student
+    >>> from subdistill import export_student
     >>> export_student(torch.nn.Linear(3, 2), "student.onnx", torch.rand(2, 3))  # doctest: +SKIP
     2.1e-08
     """

@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from subdistill.capture import Capture, frozen
+from subdistill.capture import Capture
 from subdistill.data import Classes, batches, check_labels, choose, device_of
+from subdistill.models import frozen
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
 """Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
@@ -95,7 +96,7 @@ class Moments:
     Examples
     --------
     >>> import torch
-    >>> from subdistill.relevance import Moments
+    >>> from subdistill import Moments
     >>> moments = Moments(2)
     >>> moments.update(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
     >>> moments.activation
@@ -214,7 +215,7 @@ def measure_moments(
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from subdistill.relevance import measure_moments
+    >>> from subdistill import measure_moments
     >>> teacher = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     >>> measure_moments(teacher, [torch.randn(8, 5)], ["0"])["0"].n
     8

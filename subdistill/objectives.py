@@ -246,7 +246,7 @@ class Objective(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from subdistill.objectives import Objective, Pair
+    >>> from subdistill import Objective, Pair
     >>> objective = Objective({"conv": Pair(4, 8)}, "at", weight=2.0)
     >>> maps = {"conv": (torch.rand(2, 4, 3, 3), torch.rand(2, 8, 6, 6))}
     >>> list(objective(torch.rand(2, 5), torch.rand(2, 5), maps))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from subdistill.capture import Layout, frozen, unwrap
+from subdistill.capture import Layout
+from subdistill.models import frozen, unwrap
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def pair_layers(teacher: nn.Module, student: nn.Module, inputs: Tensor) -> dict[
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from subdistill.pairing import pair_layers
+    >>> from subdistill import pair_layers
     >>> def net(width):
     ...     return nn.Sequential(
     ...         nn.Conv2d(3, width, 3, padding=1), nn.ReLU(),

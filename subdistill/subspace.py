@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from subdistill.relevance import Moments, measure_moments
+from subdistill.moments import Moments, measure_moments
 
 Basis = Callable[[Moments, torch.Generator], tuple[Tensor, Tensor]]
 """Takes moments and a generator; returns spectrum (d,) and basis (d, d), the best column first."""
@@ -246,8 +246,8 @@ def make_subspace(
     Examples
     --------
     >>> import torch
-    >>> from subdistill.relevance import Moments
-    >>> from subdistill.subspace import make_subspace
+    >>> from subdistill import Moments
+    >>> from subdistill import make_subspace
     >>> moments = Moments(2)
     >>> moments.update(torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [4.0, 0.0]]))
     >>> make_subspace(moments, 1, "pca").basis.abs()
@@ -289,7 +289,7 @@ def fit_subspaces(
         Of random positions and random subspaces.
     **options : dict
         Context, classes, positions and rules for
-        :func:`subdistill.relevance.measure_moments`.
+        :func:`subdistill.measure_moments`.
 
     Returns
     -------
@@ -304,7 +304,7 @@ def fit_subspaces(
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from subdistill.subspace import fit_subspaces
+    >>> from subdistill import fit_subspaces
     >>> teacher = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     >>> fit_subspaces(teacher, [torch.randn(8, 5)], {"0": 2})["0"].rank
     2

@@ -19,8 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from subdistill.capture import Capture, unwrap
+from subdistill.capture import Capture
 from subdistill.data import Classes, batches, check_labels, choose
+from subdistill.models import unwrap
 from subdistill.objectives import Objective
 
 CHECKPOINT = "checkpoint.ckpt"

@@ -136,7 +136,7 @@ def distillation_numbers() -> dict:
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
 
-    from subdistill.distill import Recipe, distill
+    from subdistill.engine import Recipe, distill
 
     def net(width: int) -> nn.Module:
         return nn.Sequential(

@@ -5,6 +5,13 @@ import importlib
 import pytest
 
 PUBLIC = {
+    "mne_invkit": {
+        "InverseProblem", "InverseResult", "Solver", "change_skull", "estimate_to_nifti",
+        "find_solvers", "get_solver", "load_sep", "make_report", "make_result",
+        "plot_brain", "plot_convergence", "plot_estimate", "plot_sensor_fit", "prepare_problem",
+        "region_name", "score", "simulate_evoked", "template_bem", "template_forward",
+        "template_source_space", "template_subjects_dir", "template_trans",
+    },
     "mne_kronbayes": {
         "KronBayesResult", "apply_kron_bayes", "apply_kron_bayes_epochs", "apply_kron_bayes_raw",
         "compare", "fit_kron_bayes", "learn_skull", "read_kron_bayes",
@@ -13,6 +20,11 @@ PUBLIC = {
         "PIUNet", "apply_piunet", "apply_piunet_epochs", "apply_piunet_raw", "finetune_piunet",
         "fit_piunet", "list_models", "load_piunet", "make_piunet",
     },
+    "subdistill": {
+        "Distilled", "Moments", "Objective", "Pair", "Recipe", "Subspace", "accuracy", "agreement",
+        "distill", "export_student", "fit_subspaces", "heatmaps", "make_subspace",
+        "measure_moments", "pair_layers", "projected_accuracy", "select_classes",
+    },
 }  # fmt: skip
 
 
@@ -20,6 +32,7 @@ PUBLIC = {
 def test_public_names(package):
     module = importlib.import_module(package)
     assert set(module.__all__) == PUBLIC[package]
+    assert PUBLIC[package] <= set(dir(module))
 
 
 @pytest.mark.parametrize("package", sorted(PUBLIC))

@@ -62,8 +62,8 @@ def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Fo
     --------
     >>> import mne
     >>> import numpy as np
-    >>> from mne_invkit.heads.template import template_forward
-    >>> from mne_invkit.heads.conductivity import change_skull
+    >>> from mne_invkit import template_forward
+    >>> from mne_invkit import change_skull
     >>> montage = mne.channels.make_standard_montage("biosemi32")
     >>> info = mne.create_info(montage.ch_names, 100.0, "eeg").set_montage(montage)
     >>> forward = template_forward(info, spacing="ico3", verbose=False)

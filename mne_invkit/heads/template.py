@@ -110,7 +110,7 @@ def template_subjects_dir() -> Path:
 
     Examples
     --------
-    >>> from mne_invkit.heads.template import template_subjects_dir
+    >>> from mne_invkit import template_subjects_dir
     >>> brain = stc.plot(subjects_dir=template_subjects_dir())  # doctest: +SKIP
     """
     import pooch
@@ -269,7 +269,7 @@ def template_forward(
     Examples
     --------
     >>> import mne
-    >>> from mne_invkit.heads.template import template_forward
+    >>> from mne_invkit import template_forward
     >>> montage = mne.channels.make_standard_montage("biosemi32")
     >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
     >>> forward = template_forward(info, spacing="ico3", verbose=False)

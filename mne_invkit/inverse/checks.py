@@ -44,7 +44,7 @@ def check_forward(forward) -> None:
     if not isinstance(forward, mne.Forward):
         raise TypeError(
             f"forward must be an mne.Forward, got {type(forward).__name__}: read one with "
-            "mne.read_forward_solution, or use mne_invkit.heads.template.template_forward(info)."
+            "mne.read_forward_solution, or use mne_invkit.template_forward(info)."
         )
     head = 4  # FIFFV_COORD_HEAD
     if forward["coord_frame"] != head:

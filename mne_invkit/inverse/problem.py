@@ -152,13 +152,13 @@ def prepare_problem(
 
     See Also
     --------
-    mne_invkit.inverse.result.make_result : Bring sources back to MNE.
+    mne_invkit.make_result : Bring sources back to MNE.
 
     Examples
     --------
-    >>> from mne_invkit.datasets import load_sep
-    >>> from mne_invkit.heads.template import template_forward
-    >>> from mne_invkit.inverse.problem import prepare_problem
+    >>> from mne_invkit import load_sep
+    >>> from mne_invkit import template_forward
+    >>> from mne_invkit import prepare_problem
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
     >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)

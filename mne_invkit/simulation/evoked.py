@@ -127,13 +127,13 @@ def simulate_evoked(
     See Also
     --------
     mne.simulation.SourceSimulator : Build your own sequence of source activity.
-    mne_invkit.metrics.estimates.score : Compare an estimate with the truth.
+    mne_invkit.score : Compare an estimate with the truth.
 
     Examples
     --------
     >>> import mne
-    >>> from mne_invkit.heads.template import template_forward
-    >>> from mne_invkit.simulation.evoked import simulate_evoked
+    >>> from mne_invkit import template_forward
+    >>> from mne_invkit import simulate_evoked
     >>> montage = mne.channels.make_standard_montage("biosemi32")
     >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
     >>> head = template_forward(info, spacing="ico3", conductivity=(0.3, 0.012, 0.3), verbose=False)
@@ -184,7 +184,7 @@ def _common_channels(forward, info, noise_cov):
     if not picks:
         raise ValueError(
             "info and forward have no good EEG or MEG channel in common; compute the forward "
-            "solution for this info, e.g. with mne_invkit.heads.template.template_forward(info)."
+            "solution for this info, e.g. with mne_invkit.template_forward(info)."
         )
     blank = mne.EvokedArray(np.zeros((len(picks), 1)), mne.pick_info(info, picks))
     if "eeg" in blank:

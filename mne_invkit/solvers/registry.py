@@ -24,7 +24,7 @@ class Solver:
         Short name.
     fit : callable
         ``fit(inst, forward, noise_cov, *, verbose=None, **options)`` with an Evoked, returns an
-        :class:`mne_invkit.inverse.result.InverseResult` or an object with its attributes.
+        :class:`mne_invkit.InverseResult` or an object with its attributes.
     description : str
         One line for people.
     unit : str
@@ -56,7 +56,7 @@ def find_solvers() -> dict[str, Solver]:
 
     Examples
     --------
-    >>> from mne_invkit.solvers.registry import find_solvers
+    >>> from mne_invkit import find_solvers
     >>> sorted(find_solvers())
     ['eloreta', 'kronbayes', 'piunet']
     """

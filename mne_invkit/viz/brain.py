@@ -20,7 +20,7 @@ _LIMITS = (0.05, 0.3, 1.0)  # of the maximum: transparent, middle, brightest col
 _FEW = 600  # visible sources of a hemisphere up to which each is drawn as a spot
 _MEND = (
     'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, the '
-    "system's libgl1 and libegl1; mne_invkit.viz.estimate.plot_estimate needs neither."
+    "system's libgl1 and libegl1; mne_invkit.plot_estimate needs neither."
 )
 
 
@@ -87,7 +87,7 @@ def plot_brain(
 
     Examples
     --------
-    >>> from mne_invkit.viz.brain import plot_brain
+    >>> from mne_invkit import plot_brain
     >>> plot_brain(stc).save_image("brain.png")  # doctest: +SKIP
     """
     if isinstance(stc, mne.VectorSourceEstimate):
@@ -95,7 +95,7 @@ def plot_brain(
     if not isinstance(stc, mne.SourceEstimate):
         raise TypeError(
             f"MNE's Brain draws surface estimates, got {type(stc).__name__}: use "
-            "mne_invkit.viz.estimate.plot_estimate, or stc.surface() of a mixed estimate."
+            "mne_invkit.plot_estimate, or stc.surface() of a mixed estimate."
         )
     if not can_render():
         raise RuntimeError(_MEND)

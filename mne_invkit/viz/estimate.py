@@ -200,7 +200,7 @@ def plot_estimate(
 
     Examples
     --------
-    >>> from mne_invkit.viz.estimate import plot_estimate
+    >>> from mne_invkit import plot_estimate
     >>> fig = plot_estimate(stc, forward["src"], subject="fsaverage5")  # doctest: +SKIP
     """
     for view in views:

@@ -310,7 +310,7 @@ def estimate_to_nifti(
 
     Examples
     --------
-    >>> from mne_invkit.viz.snapshot import estimate_to_nifti
+    >>> from mne_invkit import estimate_to_nifti
     >>> estimate_to_nifti(stc, forward["src"]).to_filename("stc.nii.gz")  # doctest: +SKIP
     """
     snapshot = take_snapshot(

@@ -23,7 +23,7 @@ def add_commands(commands, common) -> None:
 
 def _distill_vision(args) -> None:
     try:
-        from subdistill.vision_run import read_config, run
+        from subdistill.vision.run import read_config, run
     except ImportError as error:
         raise ImportError(f'{error}. This needs pip install "mne-invkit[vision]".') from error
     for name, value in run(read_config(args.config, args.options), args.folder).items():

@@ -31,7 +31,7 @@ class SmallCNN(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from subdistill.vision import SmallCNN
+    >>> from subdistill.vision.models import SmallCNN
     >>> SmallCNN(4)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 4])
     """
@@ -162,7 +162,7 @@ def load_model(
 
     Examples
     --------
-    >>> from subdistill.vision import load_model
+    >>> from subdistill.vision.models import load_model
     >>> student = load_model("small_cnn", n_classes=4, weights=None)
     >>> sum(p.numel() for p in student.parameters())
     18428

@@ -10,19 +10,14 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Subset
 
 from subdistill.data import device_of
-from subdistill.distill import distill
+from subdistill.engine import distill
 from subdistill.evaluate import accuracy
 from subdistill.export import export_student
-from subdistill.subtask import (
-    class_names,
-    find_classes,
-    image_transform,
-    load_images,
-    select_classes,
-    split,
-)
+from subdistill.subtask import select_classes, split
 from subdistill.training import Recipe
-from subdistill.vision import load_model
+from subdistill.vision.classes import class_names, find_classes
+from subdistill.vision.images import image_transform, load_images
+from subdistill.vision.models import load_model
 
 
 @dataclass(frozen=True)
@@ -32,15 +27,15 @@ class Config:
     Attributes
     ----------
     teacher, student : str
-        Names for :func:`subdistill.vision.load_model`.
+        Names for :func:`subdistill.vision.models.load_model`.
     data : str
-        Images, for :func:`subdistill.subtask.load_images`, whose classes are the teacher's.
+        Images, for :func:`subdistill.vision.images.load_images`, whose classes are the teacher's.
     teacher_weights, student_weights : str | None
-        As for :func:`subdistill.vision.load_model`.
+        As for :func:`subdistill.vision.models.load_model`.
     root : str
         Where data sets of torchvision lie.
     classes : list | None
-        The subtask, for :func:`subdistill.subtask.find_classes`; None for all classes.
+        The subtask, for :func:`subdistill.vision.classes.find_classes`; None for all classes.
     fraction : float
         Share of the training images to use.
     validation : float
@@ -50,13 +45,13 @@ class Config:
     batch_size, workers : int
         Images of a batch, and processes that load them.
     layers : dict | None
-        As for :func:`subdistill.distill.distill`.
+        As for :func:`subdistill.distill`.
     objective, subspace, context : str
-        As for :func:`subdistill.distill.distill`.
+        As for :func:`subdistill.distill`.
     precision : str
         Of Lightning Fabric, such as "bf16-mixed".
     recipe : dict
-        Fields of :class:`subdistill.training.Recipe`.
+        Fields of :class:`subdistill.Recipe`.
     """
 
     teacher: str

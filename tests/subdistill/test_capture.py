@@ -6,10 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from torch import nn
+from torch.nn import functional
 
-from subdistill.capture import Capture, frozen  # noqa: E402
+from subdistill.capture import Capture
+from subdistill.models import frozen
 
 
 class Tokens(nn.Module):

@@ -11,16 +11,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, same, trained_teacher  # noqa: E402
-from lightning_fabric import Fabric  # noqa: E402
-from lightning_fabric.loggers import CSVLogger  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, same, trained_teacher
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from subdistill.distill import distill  # noqa: E402
-from subdistill.objectives import OBJECTIVES  # noqa: E402
-from subdistill.subspace import SUBSPACES  # noqa: E402
-from subdistill.training import SCHEDULES  # noqa: E402
+from subdistill.engine import distill
+from subdistill.objectives import OBJECTIVES
+from subdistill.subspace import SUBSPACES
+from subdistill.training import SCHEDULES
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_compiled_student_learns_the_same(teacher):
 TWO_PROCESSES = """
 import sys, torch
 from lightning_fabric import Fabric
-from subdistill.distill import Recipe, distill
+from subdistill.engine import Recipe, distill
 sys.path.insert(0, {tests!r})
 from distill_cases import LAYERS, loader, net
 
@@ -296,7 +296,7 @@ def test_two_processes(tmp_path):
     from pathlib import Path
 
     script = tmp_path / "train.py"
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     script.write_text(TWO_PROCESSES.format(tests=tests, folder=str(tmp_path / "run")))
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

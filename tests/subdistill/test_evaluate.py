@@ -4,12 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from subdistill.data import choose  # noqa: E402
-from subdistill.evaluate import accuracy, projected, projected_accuracy  # noqa: E402
-from subdistill.relevance import measure_moments  # noqa: E402
-from subdistill.subspace import make_subspace  # noqa: E402
+from subdistill.data import choose
+from subdistill.evaluate import accuracy, projected, projected_accuracy
+from subdistill.moments import measure_moments
+from subdistill.subspace import make_subspace
 
 
 class Attention(nn.Module):

@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from subdistill.explain import (  # noqa: E402
+from subdistill.explain import (
     EXPLAINERS,
     agreement,
     heatmaps,
@@ -16,7 +16,7 @@ from subdistill.explain import (  # noqa: E402
     plot_heatmaps,
     similarity,
 )
-from subdistill.vision import CifarResNet, SmallCNN  # noqa: E402
+from subdistill.vision.models import CifarResNet, SmallCNN
 
 NEEDS = {"integrated_gradients": "captum", "lrp": "zennit"}
 
@@ -156,7 +156,7 @@ def pictures(seed, n=240):
 
 def test_watermark_of_another_class_is_not_inherited():
     pytest.importorskip("lightning_fabric")
-    from subdistill.distill import distill
+    from subdistill.engine import distill
     from subdistill.training import Recipe
 
     torch.manual_seed(0)

@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from subdistill.export import FORMATS, export_student  # noqa: E402
+from subdistill.export import FORMATS, export_student
 
 
 def student():

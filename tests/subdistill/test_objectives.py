@@ -6,11 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from torch import nn
+from torch.nn import functional
 
-from subdistill.adapter import Centring, Projector, Rotation, align  # noqa: E402
-from subdistill.objectives import (  # noqa: E402
+from subdistill.adapter import Centring, Projector, Rotation, align
+from subdistill.moments import Moments
+from subdistill.objectives import (
     CRD,
     OBJECTIVES,
     SPKD,
@@ -23,8 +24,7 @@ from subdistill.objectives import (  # noqa: E402
     VkD,
     kd_loss,
 )
-from subdistill.relevance import Moments  # noqa: E402
-from subdistill.subspace import make_subspace  # noqa: E402
+from subdistill.subspace import make_subspace
 
 B, M, D, P = 6, 3, 8, 10
 LAYER_LOSSES = {name: make for name, make in OBJECTIVES.items() if make}

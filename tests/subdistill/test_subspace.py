@@ -4,11 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from subdistill.capture import Capture, frozen  # noqa: E402
-from subdistill.relevance import CONTEXTS, Moments, measure_moments  # noqa: E402
-from subdistill.subspace import (  # noqa: E402
+from subdistill.capture import Capture
+from subdistill.models import frozen
+from subdistill.moments import CONTEXTS, Moments, measure_moments
+from subdistill.subspace import (
     SUBSPACES,
     Subspace,
     definite_relevance,

@@ -9,15 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, trained_teacher  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, trained_teacher
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from subdistill.data import batches  # noqa: E402
-from subdistill.distill import distill  # noqa: E402
-from subdistill.objectives import OBJECTIVES, kd_loss  # noqa: E402
-from subdistill.pairing import pair_layers  # noqa: E402
-from subdistill.training import Recipe  # noqa: E402
+from subdistill.data import batches
+from subdistill.engine import distill
+from subdistill.objectives import OBJECTIVES, kd_loss
+from subdistill.pairing import pair_layers
+from subdistill.training import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -12,25 +12,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from torch.utils.data import DataLoader, Subset, TensorDataset  # noqa: E402
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from subdistill.cli import add_commands  # noqa: E402
-from subdistill.distill import distill  # noqa: E402
-from subdistill.evaluate import accuracy  # noqa: E402
-from subdistill.pairing import pair_layers  # noqa: E402
-from subdistill.subtask import (  # noqa: E402
-    SUPERCLASSES,
-    Selection,
-    class_names,
-    find_classes,
-    image_transform,
-    labels_of,
-    load_images,
-    select_classes,
-    split,
-)
-from subdistill.training import Recipe  # noqa: E402
-from subdistill.vision import CifarResNet, SmallCNN, load_model  # noqa: E402
+from subdistill.engine import distill
+from subdistill.evaluate import accuracy
+from subdistill.pairing import pair_layers
+from subdistill.subtask import Selection, labels_of, select_classes, split
+from subdistill.training import Recipe
+from subdistill.vision.classes import SUPERCLASSES, class_names, find_classes
+from subdistill.vision.cli import add_commands
+from subdistill.vision.images import image_transform, load_images
+from subdistill.vision.models import CifarResNet, SmallCNN, load_model
 
 COLOURS = {"blue": (0, 0, 1), "green": (0, 1, 0), "red": (1, 0, 0)}
 
@@ -286,9 +278,9 @@ def command(*arguments):
 
 
 def test_command_is_registered():
-    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     commands = tomllib.loads(text)["project"]["entry-points"]["mne_invkit.commands"]
-    assert commands["subdistill"] == "subdistill.cli:add_commands"
+    assert commands["subdistill"] == "subdistill.vision.cli:add_commands"
 
 
 def test_command(folder, tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""Classifiers of images: models, images and classes by name, and a command."""
