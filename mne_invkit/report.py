@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import html
 import platform
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 
 import matplotlib.pyplot as plt
@@ -13,11 +12,13 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
+from mne_invkit._docs import fill_doc
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT
+from mne_invkit.inverse.result import Result
 from mne_invkit.viz.estimate import plot_estimate
 from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
-from mne_invkit.viz.snapshot import take_snapshot
+from mne_invkit.viz.snapshot import Snapshot, take_snapshot
 
 _TAGS = ("inverse",)
 _LONGEST = 300  # characters of a setting
@@ -25,8 +26,9 @@ _PACKAGES = ("mne_invkit", "mne", "numpy", "scipy", "nilearn")
 
 
 @verbose
+@fill_doc
 def make_report(
-    results: Mapping[str, object],
+    results: Mapping[str, Result],
     evoked: mne.Evoked,
     forward: mne.Forward,
     *,
@@ -34,7 +36,6 @@ def make_report(
     subjects_dir=None,
     trans=None,
     times: Sequence[float] = (),
-    unit: str = "nA m",
     title: str = "Source estimates",
     verbose=None,
 ) -> mne.Report:
@@ -42,25 +43,16 @@ def make_report(
 
     Parameters
     ----------
-    results : dict
-        Name of each solver and its result: any object with the attributes ``stc``,
-        ``residual`` (Evoked or None), ``explained_variance`` (percent or None), ``settings``
-        (dict) and ``cost`` (vector or None), and perhaps a method ``extra_figures()`` that
-        returns further figures by title.
+    results : dict of Result
+        Name of each solver and its result, see :class:`mne_invkit.inverse.result.Result`.
     evoked : mne.Evoked
         The data.
     forward : mne.Forward
         The forward solution the estimates were made with.
-    subject : str | None
-        Subject, by default that of the estimate or of the forward solution.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
-    trans : mne.transforms.Transform | path-like | None
-        Transformation between head and MRI, by default that of the forward solution.
+    %(subject_of_stc)s
+    %(trans_of_forward)s
     times : sequence of float
-        Instants in s to draw, besides the peak of every solver.
-    unit : str
-        Unit of the estimates, as in :func:`mne_invkit.plot_estimate`.
+        Times in s to draw, besides the peak of every solver.
     title : str
         Title of the report.
     %(verbose)s
@@ -77,83 +69,47 @@ def make_report(
     """
     if not results:
         raise ValueError("results is empty: pass a dict of at least one solver's result.")
+    trans = forward["mri_head_t"] if trans is None else trans
     where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
-    figures = {name: _figures(result, forward, unit, **where) for name, result in results.items()}
-    times = [*times, *(_snapshot(result, forward, **where).time for result in results.values())]
+    src = forward["src"]
+    peaks = {name: take_snapshot(result.stc, src, **where) for name, result in results.items()}
+    figures = {name: _figures(result, peaks[name]) for name, result in results.items()}
+    times = [*times, *(snapshot.time for snapshot in peaks.values())]
 
     report = mne.Report(title=title)
     report.add_html(_comparison(figures), "Summary", tags=_TAGS, section="Summary")
     for name, result in results.items():
-        add_result(report, name, result, evoked, forward, **where, times=times, unit=unit)
+        add = {"tags": _TAGS, "section": name}
+        settings = html_table(result.settings.items())
+        tables = f"{html_table(figures[name].items())}<h5>Settings</h5>{settings}"
+        report.add_html(tables, f"{name}: figures and settings", **add)
+        for what, pictures in _pictures(name, result, evoked, src, times, where):
+            _add_figures(report, pictures, f"{name}: {what}", add)
     packages = {name: import_module(name).__version__ for name in _PACKAGES}
     provenance = {"Python": platform.python_version(), "System": platform.platform(), **packages}
     report.add_html(html_table(provenance.items()), "Versions", tags=_TAGS, section="Provenance")
     return report
 
 
-@verbose
-def add_result(
-    report: mne.Report,
-    name: str,
-    result,
-    evoked: mne.Evoked,
-    forward: mne.Forward,
-    *,
-    subject: str | None = None,
-    subjects_dir=None,
-    trans=None,
-    times: Sequence[float] = (),
-    unit: str = "nA m",
-    verbose=None,
-) -> None:
-    """Add a section on one solver to a report.
+# %% Pictures
 
-    Parameters
-    ----------
-    report : mne.Report
-        The report to add to.
-    name : str
-        Name of the solver, the title of the section.
-    result : object
-        Its result, see :func:`make_report`.
-    evoked : mne.Evoked
-        The data.
-    forward : mne.Forward
-        The forward solution the estimate was made with.
-    subject : str | None
-        Subject, by default that of the estimate or of the forward solution.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
-    trans : mne.transforms.Transform | path-like | None
-        Transformation between head and MRI, by default that of the forward solution.
-    times : sequence of float
-        Instants in s to draw, besides the peak.
-    unit : str
-        Unit of the estimate, as in :func:`mne_invkit.plot_estimate`.
-    %(verbose)s
-    """
-    where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
-    add = {"tags": _TAGS, "section": name}
-    figures = _figures(result, forward, unit, **where)
-    tables = f"{html_table(figures.items())}<h5>Settings</h5>{html_table(result.settings.items())}"
-    report.add_html(tables, f"{name}: figures and settings", **add)
 
-    stc = result.stc
-    peak = _snapshot(result, forward, **where).time
-    indices = {int(np.abs(stc.times - time).argmin()) for time in (peak, *times)}
-    where["trans"] = _trans(forward, trans)
-    pictures = [
-        plot_estimate(stc, forward["src"], time=stc.times[k], title=name, unit=unit, **where)
-        for k in sorted(indices)
-    ]
-    _add_figures(report, pictures, f"{name}: estimate", add)
+def _pictures(name, result, evoked, src, times, where) -> Iterator[tuple[str, list]]:
+    """Titles and figures of one solver."""
+    stc, (_, unit) = result.stc, _scale(result.unit)
+    indices = {int(np.abs(stc.times - time).argmin()) for time in times}
+    yield (
+        "estimate",
+        [
+            plot_estimate(stc, src, time=stc.times[k], title=name, unit=unit, **where)
+            for k in sorted(indices)
+        ],
+    )
     if result.cost is not None and len(result.cost):
-        _add_figures(report, [plot_convergence(result.cost)], f"{name}: convergence", add)
-    for title, picture in getattr(result, "extra_figures", dict)().items():
-        _add_figures(report, [picture], f"{name}: {title}", add)
-    if result.residual is not None:
-        picture = plot_sensor_fit(evoked, result.residual)
-        _add_figures(report, [picture], f"{name}: fit to the sensors", add)
+        yield "convergence", [plot_convergence(result.cost)]
+    for title, figure in result.figures().items():
+        yield title, [figure]
+    yield "fit to the sensors", [plot_sensor_fit(evoked, result.residual)]
 
 
 def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -> None:
@@ -168,29 +124,18 @@ def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -
 # %% Figures and tables
 
 
-def _trans(forward: mne.Forward, trans):
-    return forward["mri_head_t"] if trans is None else trans
+def _scale(unit: str) -> tuple[float, str]:
+    """Factor and unit in which people read values of a unit."""
+    return (1e9, "nA m") if unit == "A m" else (1.0, unit)
 
 
-def _snapshot(result, forward, subject, subjects_dir, trans):
-    """Magnitudes of a result at the time of its peak."""
-    return take_snapshot(
-        result.stc,
-        forward["src"],
-        subject=subject,
-        subjects_dir=subjects_dir,
-        trans=_trans(forward, trans),
-    )
-
-
-def _figures(result, forward, unit, **where) -> dict[str, str]:
+def _figures(result: Result, snapshot: Snapshot) -> dict[str, str]:
     """Figures of one solver, by name."""
-    snapshot = _snapshot(result, forward, **where)
-    peak = snapshot.peak()
-    scale = 1e9 if unit == "nA m" else 1.0
-    figures = {"Estimate": f"{type(result.stc).__name__}, {len(result.stc.data)} sources"}
-    if result.explained_variance is not None:
-        figures["Explained variance"] = f"{result.explained_variance:.1f} %"
+    peak, (scale, unit) = snapshot.peak(), _scale(result.unit)
+    figures = {
+        "Estimate": f"{type(result.stc).__name__}, {len(result.stc.data)} locations",
+        "Explained variance": f"{result.explained_variance:.1f} %",
+    }
     if peak.position is None:
         figures["Peak"] = "no source is active"
     else:
@@ -202,9 +147,7 @@ def _figures(result, forward, unit, **where) -> dict[str, str]:
     if result.cost is not None and len(result.cost):
         figures["Iterations"] = str(len(result.cost))
         figures["Final cost"] = f"{result.cost[-1]:.6g}"
-    package = type(result).__module__.split(".")[0]
-    code = getattr(sys.modules.get(package), "__version__", "")
-    figures["Code"] = f"{package} {code}".strip()
+    figures["Code"] = result.code
     return figures
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 from tqdm import tqdm
 
-from mne_invkit.inverse.estimate import check_pick_ori, explained_variance
+from mne_invkit.inverse.estimate import explained_variance
+from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers.registry import Solver
 from mne_kronbayes.kernel.loop import DughResult, dugh
@@ -134,7 +135,7 @@ def fit_kron_bayes(
         "sparse": sparse, "pick_ori": pick_ori,
     }  # fmt: skip
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
-    check_pick_ori(pick_ori, problem)
+    check_pick_ori(pick_ori, problem.forward)
     learned = learn(
         problem.data, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
         learn_orient=learn_orient, occam=occam, select=select, max_iter=max_iter, tol=tol,

@@ -11,8 +11,9 @@ import numpy as np
 from mne.utils import fill_doc, verbose
 from scipy.special import ndtri
 
-from mne_invkit.inverse import estimate
+from mne_invkit.inverse import estimate, stc
 from mne_invkit.inverse.problem import InverseProblem
+from mne_invkit.inverse.result import code_of
 from mne_kronbayes.files import read_fit, write_fit
 from mne_kronbayes.kernel.loop import DughResult
 
@@ -63,7 +64,7 @@ class KronBayesResult:
 
     def _stc(self, data: np.ndarray):
         amplitude = self._std[:, None] * self.learned.posterior.mean(data)
-        return estimate.make_stc(
+        return stc.make_stc(
             self.problem, amplitude, pick_ori=self.settings.get("pick_ori"),
             sparse=self.settings.get("sparse", False), active=self.active,
         )  # fmt: skip
@@ -148,7 +149,7 @@ class KronBayesResult:
             variance = covariance[:, 2, 2]
         else:
             variance = np.einsum("noot->nt", covariance)
-        return estimate.place_data(
+        return stc.place_data(
             self.problem, np.sqrt(np.maximum(variance, 0)), self.active,
             vector=pick_ori == "vector", sparse=self.settings.get("sparse", False),
         )  # fmt: skip
@@ -256,7 +257,10 @@ class KronBayesResult:
 
         return plot_temporal_covariance(self.temporal_covariance, self.problem.times)
 
-    def extra_figures(self) -> dict:
+    unit = "A m"
+    code = code_of(__name__)
+
+    def figures(self) -> dict:
         """Return the figures that a report adds, by title."""
         return {"temporal covariance": self.plot_temporal_covariance()}
 

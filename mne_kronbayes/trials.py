@@ -9,8 +9,9 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, verbose
 
-from mne_invkit.inverse.estimate import check_pick_ori, make_stc
+from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import prepare_problem
+from mne_invkit.inverse.stc import make_stc
 from mne_kronbayes.apply import fit_kron_bayes, learn
 
 
@@ -199,7 +200,7 @@ def apply_kron_bayes_raw(
         raise ValueError(f"buffer_size must be at least 2, got {buffer_size}.")
     part = raw.copy().crop(raw.times[first], raw.times[last - 1])
     problem = prepare_problem(part, forward, noise_cov, loose=loose, depth=depth, rank=rank)
-    check_pick_ori(pick_ori, problem)
+    check_pick_ori(pick_ori, problem.forward)
     problem = replace(problem, times=raw.times[first:last])
     data = problem.data[0]
     size = min(buffer_size, last - first)

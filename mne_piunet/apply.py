@@ -11,9 +11,10 @@ import numpy as np
 from mne.utils import fill_doc, verbose, warn
 
 from mne_invkit.inverse import checks
-from mne_invkit.inverse.estimate import check_pick_ori, make_stc
+from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
+from mne_invkit.inverse.stc import make_stc
 from mne_invkit.solvers.registry import Solver
 from mne_piunet.operator import BATCH, PIUNet, make_piunet
 from mne_piunet.weights import Weights
@@ -70,13 +71,13 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    size, info = _batch_size(batch_size), checks.as_instances(evoked)[0].info
+    size, info = _batch_size(batch_size), checks.check_instances(evoked)[0].info
     operator = _prepared(info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem)
+    check_pick_ori(pick_ori, operator.problem.forward)
     problem = operator.problem.with_data(evoked)
     sources = np.stack([found for _, found in _sources(operator, [problem], size)])
     settings = {"model": operator.weights.name, "backend": operator.backend, "pick_ori": pick_ori}
-    return make_result(problem, sources, pick_ori=pick_ori, settings=settings)
+    return make_result(problem, sources, module=__name__, pick_ori=pick_ori, settings=settings)
 
 
 @fill_doc
@@ -137,9 +138,9 @@ def apply_piunet(
     >>> apply_piunet(evoked, forward, sep.noise_cov, verbose=False)  # doctest: +SKIP
     <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
-    size, info = _batch_size(batch_size), checks.as_instances(evoked)[0].info
+    size, info = _batch_size(batch_size), checks.check_instances(evoked)[0].info
     operator = _prepared(info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem)
+    check_pick_ori(pick_ori, operator.problem.forward)
     stcs = list(_stcs(operator, [operator.problem.with_data(evoked)], size, pick_ori))
     return stcs if len(stcs) > 1 else stcs[0]
 
@@ -198,8 +199,8 @@ def apply_piunet_epochs(
         )
     size = _batch_size(batch_size)
     operator = _prepared(epochs.info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem)
-    checks.as_instances(epochs)
+    check_pick_ori(pick_ori, operator.problem.forward)
+    checks.check_instances(epochs)
 
     problems = (operator.problem.with_data(epochs[k]) for k in range(len(epochs)))
     stcs = _stcs(operator, problems, size, pick_ori)
@@ -266,7 +267,7 @@ def apply_piunet_raw(
         raise ValueError(f"buffer_size must be at least 1, got {buffer_size}.")
     size = _batch_size(batch_size)
     operator = _prepared(raw.info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem)
+    check_pick_ori(pick_ori, operator.problem.forward)
     names = operator.problem.info["ch_names"]
     checks.check_channels((raw,), names)
 

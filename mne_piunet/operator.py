@@ -10,6 +10,7 @@ import mne
 import numpy as np
 from mne.utils import fill_doc, logger, verbose, warn
 
+from mne_invkit._mne import is_fixed
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_piunet.inference import load_network, side_by_side
 from mne_piunet.kernel.gather import Sharing, make_sharing
@@ -176,7 +177,7 @@ def make_piunet(
     """
     weights = load_piunet(model)
     load_network(weights, backend)
-    loose = 0.0 if forward["source_ori"] == 1 else 1.0  # FIFFV_MNE_FIXED_ORI
+    loose = 0.0 if is_fixed(forward) else 1.0
     problem = prepare_problem(info, forward, noise_cov, loose=loose, depth=None, rank=rank)
     problem = replace(problem, gain=problem.gain.astype(np.float32))
     positions = problem.forward["source_rr"]

@@ -6,10 +6,10 @@ import mne
 import numpy as np
 from mne.utils import logger, warn
 
-from mne_invkit._mne import get_current_comp
+from mne_invkit._mne import get_current_comp, has_average_reference, is_in_head_frame
 
 
-def as_instances(inst) -> tuple:
+def check_instances(inst) -> tuple:
     """Return the data as a tuple of one Epochs or Raw, or of one or more Evokeds."""
     if isinstance(inst, (mne.Evoked, mne.BaseEpochs, mne.io.BaseRaw)):
         insts = (inst,)
@@ -32,22 +32,41 @@ def as_instances(inst) -> tuple:
                 "The Evokeds have different times: crop or resample them to the same with "
                 "evoked.crop(tmin, tmax) and evoked.resample(sfreq)."
             )
-    if isinstance(first, mne.BaseEpochs):
-        first.drop_bad(verbose="error")
-        if len(first) == 0:
-            raise ValueError("The Epochs hold no event: all were dropped, see epochs.drop_log.")
     return insts
 
 
-def check_forward(forward) -> None:
-    """Is it a forward solution in the head frame with finite gains."""
+def own_instances(inst) -> tuple:
+    """Copies of the data, without bad epochs: the user's own objects stay as they are."""
+    insts = tuple(inst.copy() for inst in check_instances(inst))
+    for inst in insts:
+        if isinstance(inst, mne.BaseEpochs):
+            inst.drop_bad(verbose="error")
+            if len(inst) == 0:
+                raise ValueError("The Epochs hold no event: all were dropped, see epochs.drop_log.")
+    return insts
+
+
+def pick_loaded(insts: tuple, names: list[str]) -> tuple:
+    """Keep the channels used of data in memory; those on disk stay there."""
+    return tuple(
+        inst.pick(names, verbose="error") if getattr(inst, "preload", True) else inst
+        for inst in insts
+    )
+
+
+def check_is_forward(forward) -> None:
+    """Is it a forward solution."""
     if not isinstance(forward, mne.Forward):
         raise TypeError(
             f"forward must be an mne.Forward, got {type(forward).__name__}: read one with "
             "mne.read_forward_solution, or use mne_invkit.template_forward(info)."
         )
-    head = 4  # FIFFV_COORD_HEAD
-    if forward["coord_frame"] != head:
+
+
+def check_forward(forward) -> None:
+    """Is it a forward solution in the head frame with finite gains."""
+    check_is_forward(forward)
+    if not is_in_head_frame(forward):
         raise ValueError(
             "The forward solution is not in the head frame: compute it with "
             "mne.make_forward_solution(info, trans, src, bem)."
@@ -121,7 +140,7 @@ def check_channels(insts, names) -> None:
 def check_reference(info: mne.Info, insts) -> mne.Info:
     """Return an info whose EEG has an average-reference projector, if the data allow one."""
     eeg = mne.pick_types(info, meg=False, eeg=True, exclude=[])
-    if not len(eeg) or _has_average_reference(info):
+    if not len(eeg) or has_average_reference(info):
         return info
     names = [info["ch_names"][k] for k in eeg]
     for inst in insts:
@@ -135,11 +154,6 @@ def check_reference(info: mne.Info, insts) -> mne.Info:
     referenced = mne.EvokedArray(np.zeros((len(info["chs"]), 1)), info.copy(), verbose="error")
     referenced.set_eeg_reference("average", projection=True, verbose="error")
     return referenced.info
-
-
-def _has_average_reference(info) -> bool:
-    return any(p["kind"] == 10 or ("average" in p["desc"].lower() and "eeg" in p["desc"].lower())
-               for p in info["projs"])  # fmt: skip
 
 
 def check_positions(info: mne.Info, forward: mne.Forward) -> None:

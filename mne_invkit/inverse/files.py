@@ -13,7 +13,9 @@ import numpy as np
 from mne_invkit.inverse.problem import InverseProblem
 
 _FORWARD = ("source_rr", "source_nn", "nsource", "source_ori", "surf_ori", "coord_frame", "nchan")
-_ARRAYS = ("data", "gain", "source_std", "whitener", "projector", "times", "nave")
+_AS_THEY_ARE = (
+    "data", "gain", "source_std", "whitener", "projector", "times", "nave", "settings",
+)  # fmt: skip
 _INSTANCES = dict(  # class, ending, how to save, how to read
     evoked=(
         mne.Evoked,
@@ -46,7 +48,7 @@ def pack_problem(problem: InverseProblem) -> dict:
         stored = {"kind": name, "fif": _to_bytes(inst.save, f"data{ending}", **options)}
         insts.append(stored | ({"data": inst.data} if name == "evoked" else {}))
     return {
-        **{name: getattr(problem, name) for name in _ARRAYS},
+        **{name: getattr(problem, name) for name in _AS_THEY_ARE},
         "info": _to_bytes(lambda path: mne.io.write_info(path, problem.info), "info.fif"),
         "src": _to_bytes(forward["src"].save, "forward-src.fif", verbose="error"),
         "forward": {name: forward[name] for name in _FORWARD},
@@ -78,7 +80,7 @@ def unpack_problem(stored: dict) -> InverseProblem:
         if "data" in item:
             inst.data = item["data"]
         insts.append(inst)
-    arrays = {name: stored[name] for name in _ARRAYS}
+    arrays = {name: stored[name] for name in _AS_THEY_ARE}
     return InverseProblem(forward=forward, info=info, insts=tuple(insts), **arrays)
 
 

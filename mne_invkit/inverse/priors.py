@@ -7,6 +7,9 @@ from numbers import Real
 import mne
 import numpy as np
 
+from mne_invkit._mne import is_fixed
+from mne_invkit.inverse.checks import check_is_forward
+
 _KINDS = {"surf": "surface", "vol": "volume", "discrete": "discrete"}
 
 _DEPTH = dict(
@@ -54,12 +57,43 @@ def loose_by_kind(
                 f"Volume sources have no normal: loose must be 1 there, got {value}. Pass "
                 'loose="auto", or a dict such as dict(surface=0.2, volume=1.0) for a mixed space.'
             )
-    is_fixed = all(value == 0 for value in loose.values())
-    if fixed is True and not is_fixed:
+    all_fixed = all(value == 0 for value in loose.values())
+    if fixed is True and not all_fixed:
         raise ValueError(f'fixed=True needs loose=0 or "auto", got {loose}.')
-    if fixed is False and is_fixed:
+    if fixed is False and all_fixed:
         raise ValueError('fixed=False contradicts loose=0; pass fixed="auto".')
     return loose
+
+
+def check_pick_ori(
+    pick_ori: str | None, forward: mne.Forward, loose: float | str | dict = "auto"
+) -> None:
+    """Raise if the orientation asked for cannot be had.
+
+    Parameters
+    ----------
+    pick_ori : None | "normal" | "vector"
+        What the user asks for.
+    forward : mne.Forward
+        The forward solution.
+    loose : float | "auto" | dict
+        As for :func:`loose_by_kind`.
+    """
+    check_is_forward(forward)
+    if pick_ori not in (None, "normal", "vector"):
+        raise ValueError(f'pick_ori must be None, "normal" or "vector", got {pick_ori!r}.')
+    kind = forward["src"].kind
+    if pick_ori == "normal" and kind not in ("surface", "discrete"):
+        raise ValueError(
+            f'pick_ori="normal" needs sources with a normal, but the source space is {kind}: '
+            'pass pick_ori=None (magnitude) or "vector".'
+        )
+    fixed = is_fixed(forward) or not any(loose_by_kind(forward["src"], loose, "auto").values())
+    if pick_ori == "vector" and fixed:
+        raise ValueError(
+            'pick_ori="vector" cannot be had from fixed orientations: pass loose="auto" with the '
+            "free-orientation forward solution, or pick_ori=None."
+        )
 
 
 def depth_options(depth: float | dict | None) -> dict:
@@ -123,7 +157,7 @@ def orient_forward(
         Prior variances.
     """
     make_fixed = all(value == 0 for value in loose.values())
-    given_fixed = forward["source_ori"] == 1  # FIFFV_MNE_FIXED_ORI
+    given_fixed = is_fixed(forward)
     if given_fixed and not make_fixed:
         raise ValueError(
             "The forward solution has fixed orientation, which cannot be freed: pass loose=0, "
@@ -151,7 +185,7 @@ def orient_forward(
         depth_prior = mne.forward.compute_depth_prior(
             forward, info, exp=exp, noise_cov=noise_cov, rank=rank, verbose="error", **options
         )
-    if make_fixed and forward["source_ori"] != 1:
+    if make_fixed and not is_fixed(forward):
         forward, depth_prior = convert(forward, True), depth_prior[2::3]
     orient_prior = mne.forward.compute_orient_prior(forward, loose=loose, verbose="error")
     return forward, depth_prior, orient_prior

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, logger, verbose
+import scipy
+from mne.utils import logger, verbose
 
-from mne_invkit._mne import make_projector
+from mne_invkit._docs import fill_doc
+from mne_invkit._mne import make_projector, share_original_gain
 from mne_invkit.inverse import checks
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
 
@@ -19,7 +21,7 @@ Instance = mne.Evoked | Sequence[mne.Evoked] | mne.BaseEpochs | mne.io.BaseRaw
 
 @dataclass(frozen=True, eq=False)
 class InverseProblem:
-    """A linear inverse problem ``data = gain @ sources + noise`` with unit sensor noise.
+    """A linear inverse problem ``data = gain @ x + noise`` with unit sensor noise.
 
     Attributes
     ----------
@@ -30,7 +32,8 @@ class InverseProblem:
         is its number of rows.
     source_std : ndarray, shape (n_locations * n_orient,)
         Prior standard deviation of each component (A m), which carries depth weighting and
-        loose orientation. Amplitudes in A m are ``source_std`` times the solver's sources.
+        loose orientation. Amplitudes in A m are ``source_std`` times what a solver finds in
+        the scale of `gain`.
     whitener : ndarray, shape (n_rank, n_channels)
         Includes the projectors, the average reference and ``nave``.
     projector : ndarray, shape (n_channels, n_channels)
@@ -38,13 +41,17 @@ class InverseProblem:
     forward : mne.Forward
         The forward solution with the channels and the orientations of `gain`.
     insts : tuple of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data as given.
+        Copies of the data, with the channels used if they are in memory: what happens to the
+        user's own objects later does not change a result.
     info : mne.Info
         Measurement info of the channels used.
     times : ndarray, shape (n_times,)
         Times in seconds.
     nave : float
         Number of averages by which the noise covariance was divided.
+    settings : dict
+        The arguments of :func:`mne_invkit.prepare_problem` by name (``noise_cov`` as "given" or
+        "ad hoc"), and the ``versions`` of what everything is computed with.
 
     Notes
     -----
@@ -61,11 +68,49 @@ class InverseProblem:
     info: mne.Info
     times: np.ndarray
     nave: float
+    settings: dict
 
     @property
     def n_orient(self) -> int:
         """Number of components a location has: 1 (fixed) or 3."""
         return self.gain.shape[1] // self.forward["nsource"]
+
+    @property
+    def axes(self) -> np.ndarray:
+        """Direction of each component in the head frame, shape (n_locations, n_orient, 3)."""
+        return self.forward["source_nn"].reshape(-1, self.n_orient, 3)
+
+    def columns(self, active: np.ndarray | None = None) -> np.ndarray | slice:
+        """Columns of the gain that belong to some locations.
+
+        Parameters
+        ----------
+        active : ndarray of int, shape (n_active,) | None
+            The locations; None for all.
+
+        Returns
+        -------
+        columns : ndarray of int, shape (n_active * n_orient,) | slice
+            Index of `gain` and `source_std`.
+        """
+        if active is None:
+            return slice(None)
+        return (self.n_orient * active[:, np.newaxis] + np.arange(self.n_orient)).ravel()
+
+    def std(self, active: np.ndarray | None = None) -> np.ndarray:
+        """Prior standard deviation (A m) of the components of some locations.
+
+        Parameters
+        ----------
+        active : ndarray of int, shape (n_active,) | None
+            The locations; None for all.
+
+        Returns
+        -------
+        std : ndarray, shape (n_active * n_orient,)
+            By which a solver's values are multiplied to be amplitudes.
+        """
+        return self.source_std[self.columns(active)]
 
     @property
     def noise_basis(self) -> np.ndarray:
@@ -89,12 +134,17 @@ class InverseProblem:
         problem : InverseProblem
             The problem with the whitened data of `inst`.
         """
-        insts = checks.as_instances(inst)
+        insts = checks.own_instances(inst)
         names = self.info["ch_names"]
         checks.check_channels(insts, names)
         checks.check_reference(self.info, insts)
         data = checks.get_data(insts, names)
-        return replace(self, data=self.whitener @ data, insts=insts, times=insts[0].times.copy())
+        return replace(
+            self,
+            data=self.whitener @ data,
+            insts=checks.pick_loaded(insts, names),
+            times=insts[0].times.copy(),
+        )
 
     def __repr__(self) -> str:
         n_trials, n_rank, n_times = self.data.shape
@@ -104,8 +154,8 @@ class InverseProblem:
         )
 
 
-@fill_doc
 @verbose
+@fill_doc
 def prepare_problem(
     inst: Instance | mne.Info,
     forward: mne.Forward,
@@ -126,15 +176,9 @@ def prepare_problem(
         to your window). An mne.Info prepares the problem without data.
     forward : mne.Forward
         The forward solution.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial; it is divided by ``evoked.nave`` (harmonic mean
-        over several Evokeds). None takes an ad hoc diagonal covariance, for data of one
-        sensor type only.
+    %(noise)s
     %(loose)s
-    depth : float | dict | None
-        Depth weighting. A number is the exponent, with the other options of MNE's sparse
-        solvers (``limit=None, limit_depth_chs="whiten", combine_xyz="fro",
-        allow_fixed_depth=True``); a dict overrides any of them.
+    %(depth_sparse)s
     fixed : bool | "auto"
         True is the same as ``loose=0``.
     %(rank_none)s
@@ -143,7 +187,7 @@ def prepare_problem(
     Returns
     -------
     problem : InverseProblem
-        The problem in arrays, with what is needed to bring sources back to MNE.
+        The problem in arrays, with what is needed to bring estimates back to MNE.
 
     Raises
     ------
@@ -152,7 +196,7 @@ def prepare_problem(
 
     See Also
     --------
-    mne_invkit.make_result : Bring sources back to MNE.
+    mne_invkit.make_result : Bring what a solver finds back to MNE.
 
     Examples
     --------
@@ -164,7 +208,12 @@ def prepare_problem(
     >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)
     <InverseProblem | 1 x 369 samples, 256 channels of rank 255, 1216 locations x 3>
     """
-    insts = () if isinstance(inst, mne.Info) else checks.as_instances(inst)
+    settings = {
+        "noise_cov": "ad hoc" if noise_cov is None else "given",
+        "loose": loose, "depth": depth, "fixed": fixed, "rank": rank,
+        "versions": ", ".join(f"{m.__name__} {m.__version__}" for m in (mne, np, scipy)),
+    }  # fmt: skip
+    insts = () if isinstance(inst, mne.Info) else checks.own_instances(inst)
     infos = [i.info for i in insts] or [inst]
     checks.check_forward(forward)
     loose = loose_by_kind(forward["src"], loose, fixed)
@@ -180,7 +229,7 @@ def prepare_problem(
 
     picked = mne.pick_channels_forward(forward, ch_names, ordered=True, verbose="error")
     if ch_names == forward["sol"]["row_names"]:
-        picked["_orig_sol"] = forward["_orig_sol"]  # nothing writes to it: spare the copy
+        share_original_gain(picked, forward)  # nothing writes to it: spare the copy
     forward, depth_prior, orient_prior = orient_forward(picked, info, noise_cov, loose, depth, rank)
     whitener, _ = mne.cov.compute_whitener(noise_cov, info, rank=rank, pca=True, verbose="error")
     gain = whitener @ forward["sol"]["data"]
@@ -198,10 +247,11 @@ def prepare_problem(
         whitener=whitener,
         projector=make_projector([*info["projs"], *noise_cov["projs"]], ch_names)[0],
         forward=forward,
-        insts=insts,
+        insts=checks.pick_loaded(insts, ch_names),
         info=info,
         times=insts[0].times.copy() if insts else np.zeros(0),
         nave=nave,
+        settings=settings,
     )
     logger.info("Prepared %s", problem)
     return problem

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import packages_distributions, version
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import mne
 import numpy as np
-from mne.utils import logger
+from mne.utils import logger, verbose
 
-from mne_invkit.inverse.estimate import explained_variance, make_residual, make_stc
+from mne_invkit._docs import fill_doc
+from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_residual
 from mne_invkit.inverse.problem import InverseProblem
+from mne_invkit.inverse.stc import make_stc
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class InverseResult:
-    """What every solver returns.
+@runtime_checkable
+class Result(Protocol):
+    """What reports, the command line and benchmarks ask of a result.
+
+    :func:`mne_invkit.make_result` makes one, and :class:`BaseResult` is a start for one of your
+    own. A result owns what it needs: it never reads the user's objects later, nor changes them.
 
     Attributes
     ----------
     stc : SourceEstimate | list of SourceEstimate
-        The estimate (A m), one for each Evoked or epoch when several were given.
+        The estimate, one for each Evoked or epoch when several were given.
     residual : Evoked | Epochs | Raw | list of Evoked
         Data minus the part that the estimate explains, all projectors applied.
     explained_variance : float
         Share of the whitened data that the estimate explains, in percent.
     settings : dict
-        The arguments of the solver, for reports.
+        All arguments of the solver by name, and the versions of the packages it used.
+    unit : str
+        Unit of the estimate: ``"A m"``, or a name for values without one, such as ``"dSPM"``.
+    code : str
+        Package and version of the solver, see :func:`code_of`.
     cost : ndarray | None
         The solver's objective at each iteration, if it iterates.
     """
@@ -32,41 +51,245 @@ class InverseResult:
     stc: object
     residual: object
     explained_variance: float
-    settings: dict = field(default_factory=dict)
+    settings: dict
+    unit: str
+    code: str
+    cost: np.ndarray | None
+
+    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
+        """Sources that explain most sensor variance as dipoles, strongest field first."""
+
+    def figures(self) -> dict[str, Figure]:
+        """Figures for a report besides those that every result gets, by title."""
+
+
+class BaseResult(ABC):
+    """A result whose parts are made when asked for, and kept.
+
+    A subclass has the attributes `problem` and `settings` (with `pick_ori` and, where not all
+    locations are returned, `sparse`), and the method `components`.
+    """
+
+    problem: InverseProblem
+    settings: dict
+    code: str
+    unit: str = "A m"
     cost: np.ndarray | None = None
 
+    @abstractmethod
+    def components(self, trial: int) -> np.ndarray:
+        """Components of the sources of a trial, in the scale of ``problem.gain``.
 
-def make_result(
-    problem: InverseProblem, sources: np.ndarray, *, pick_ori: str | None = None,
-    sparse: bool = False, **fields,
-) -> InverseResult:  # fmt: skip
-    """Bring the sources of a solver back to MNE.
+        Parameters
+        ----------
+        trial : int
+            Which Evoked or epoch.
 
-    Parameters
+        Returns
+        -------
+        found : ndarray, shape (n_active * n_orient, n_times)
+            The components of the locations `active`.
+        """
+
+    @property
+    def active(self) -> np.ndarray | None:
+        """Locations of the components in ascending order, None for all."""
+        return None
+
+    def _amplitudes(self) -> Iterator[np.ndarray]:
+        """Amplitudes (A m) of each trial."""
+        std = self.problem.std(self.active)[:, np.newaxis]
+        for trial in range(len(self.problem.data)):
+            yield std * self.components(trial)
+
+    def estimates(self) -> Iterator:
+        """Make the estimate of each Evoked or epoch, one after the other.
+
+        Yields
+        ------
+        stc : SourceEstimate
+            The estimate (A m).
+        """
+        for amplitude in self._amplitudes():
+            yield self._make_stc(amplitude)
+
+    def _make_stc(self, amplitude: np.ndarray):
+        return make_stc(
+            self.problem, amplitude, pick_ori=self.settings.get("pick_ori"),
+            sparse=self.settings.get("sparse", False), active=self.active,
+        )  # fmt: skip
+
+    @cached_property
+    def stc(self):
+        """The estimate, or a list of them when several data were given."""
+        stcs = list(self.estimates())
+        return stcs if len(stcs) > 1 else stcs[0]
+
+    @cached_property
+    def residual(self):
+        """Data minus the field of the sources, all projectors applied, of the data's type."""
+        return make_residual(self.problem, self._amplitudes(), self.active)
+
+    @cached_property
+    def explained_variance(self) -> float:
+        """Share of the whitened data that the estimate explains, in percent."""
+        found = map(self.components, range(len(self.problem.data)))
+        return explained_variance(self.problem, found, self.active)
+
+    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
+        """Return the sources that explain most sensor variance as dipoles.
+
+        Parameters
+        ----------
+        n_dipoles : int
+            Maximum number of dipoles.
+        trial : int
+            Which Evoked or epoch, when several were given.
+
+        Returns
+        -------
+        dipoles : list of mne.Dipole
+            Strongest field first.
+        """
+        found = self.components(trial)
+        return make_dipoles(self.problem, found, n_dipoles, trial=trial, active=self.active)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the figures that a report adds, by title: none."""
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class InverseResult(BaseResult):
+    """The result that :func:`mne_invkit.make_result` makes.
+
+    It has all attributes of :class:`Result`.
+
+    Attributes
     ----------
     problem : InverseProblem
         The prepared problem.
-    sources : ndarray, shape (n_trials, n_locations * n_orient, n_times)
-        Sources in the scale of ``problem.gain``.
-    pick_ori : None | "normal" | "vector"
-        As for :func:`make_stc`.
+    found : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Components of each trial in the scale of ``problem.gain``.
+    settings : dict
+        All arguments of the solver.
+    code : str
+        Package and version of the solver.
+    unit : str
+        Unit of the estimate.
+    weights : ndarray, shape (n_locations * n_orient,) | None
+        From amplitudes to values of the estimate that have another unit.
+    cost : ndarray | None
+        The solver's objective at each iteration, if it iterates.
+    """
+
+    problem: InverseProblem
+    found: np.ndarray
+    settings: dict = field(default_factory=dict)
+    code: str = ""
+    unit: str = "A m"
+    weights: np.ndarray | None = None
+    cost: np.ndarray | None = None
+
+    def components(self, trial: int) -> np.ndarray:
+        """Components of a trial, in the scale of ``problem.gain``."""
+        return self.found[trial]
+
+    def _make_stc(self, amplitude: np.ndarray):
+        if self.weights is not None:
+            amplitude = self.weights[:, np.newaxis] * amplitude
+        return super()._make_stc(amplitude)
+
+    def __repr__(self) -> str:
+        return (
+            f"<InverseResult of {self.code or 'an unnamed solver'} | {self.problem!r}, "
+            f"explained variance {self.explained_variance:.1f} %, unit {self.unit}>"
+        )
+
+
+@verbose
+@fill_doc
+def make_result(
+    problem: InverseProblem,
+    found: np.ndarray,
+    *,
+    module: str = "",
+    pick_ori: str | None = None,
+    sparse: bool = False,
+    settings: dict | None = None,
+    unit: str = "A m",
+    weights: np.ndarray | None = None,
+    cost: np.ndarray | None = None,
+    verbose=None,
+) -> InverseResult:
+    """Bring what a solver found back to MNE.
+
+    Parameters
+    ----------
+    %(problem)s
+    found : ndarray, shape (n_trials, n_locations * n_orient, n_times)
+        Components of each trial in the scale of ``problem.gain``; times
+        ``problem.source_std`` they are amplitudes in A m.
+    module : str
+        A module of the solver's package, most often ``__name__``.
+    %(ori)s
     sparse : bool
-        As for :func:`make_stc`.
-    **fields
-        ``settings`` and ``cost`` of the result.
+        Keep only the locations that are not zero throughout.
+    settings : dict | None
+        Arguments of the solver itself; those of the problem are added.
+    unit : str
+        Unit of the estimate.
+    weights : ndarray, shape (n_locations * n_orient,) | None
+        From amplitudes to values of another unit, such as the noise normalization of dSPM.
+        Residual and explained variance are those of the amplitudes.
+    cost : ndarray | None
+        The solver's objective at each iteration.
+    %(verbose)s
 
     Returns
     -------
     result : InverseResult
-        Estimate, residual and explained variance.
+        Estimate, residual, explained variance and dipoles, made when asked for.
+
+    Examples
+    --------
+    >>> from mne_invkit import make_result
+    >>> make_result(problem, found, module=__name__).stc  # doctest: +SKIP
     """
-    amplitude = problem.source_std[:, None] * sources
-    stcs = [make_stc(problem, a, pick_ori=pick_ori, sparse=sparse) for a in amplitude]
-    percent = explained_variance(problem, sources)
-    logger.info("Explained %0.1f%% variance", percent)
-    return InverseResult(
-        stc=stcs if len(stcs) > 1 else stcs[0],
-        residual=make_residual(problem, amplitude),
-        explained_variance=percent,
-        **fields,
-    )
+    wanted = (len(problem.data), problem.gain.shape[1], len(problem.times))
+    if np.shape(found) != wanted:
+        raise ValueError(
+            f"found must have the shape (n_trials, n_locations * n_orient, n_times) = {wanted}, "
+            f"got {np.shape(found)}."
+        )
+    if (weights is None) != (unit == "A m"):
+        raise ValueError(
+            f"An estimate in {unit!r} needs weights that make it from amplitudes in A m, and one "
+            'in A m has none: pass both unit="..." and weights=..., or neither.'
+        )
+    settings = {**problem.settings, **(settings or {}), "pick_ori": pick_ori, "sparse": sparse}
+    code = code_of(module) if module else ""
+    result = InverseResult(problem, found, settings, code, unit, weights, cost)
+    logger.info("Explained %0.1f%% variance", result.explained_variance)
+    return result
+
+
+def code_of(module: str) -> str:
+    """Name and version of the package that a module belongs to.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module, such as ``"mne_kronbayes.apply"``.
+
+    Returns
+    -------
+    code : str
+        Such as ``"mne_kronbayes 0.1.0"``; the name alone if the package has no version.
+    """
+    package = module.partition(".")[0]
+    number = getattr(sys.modules.get(package), "__version__", None)
+    if number is None:
+        names = packages_distributions().get(package, [])
+        number = version(names[0]) if names else ""
+    return f"{package} {number}".strip()

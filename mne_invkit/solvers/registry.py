@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from mne.utils import warn
 
-from mne_invkit.inverse.result import InverseResult
+from mne_invkit.inverse.result import Result
 
 GROUP = "mne_invkit.solvers"
 
@@ -23,20 +23,17 @@ class Solver:
     name : str
         Short name.
     fit : callable
-        ``fit(inst, forward, noise_cov, *, verbose=None, **options)`` with an Evoked, returns an
-        :class:`mne_invkit.InverseResult` or an object with its attributes.
+        ``fit(inst, forward, noise_cov, *, verbose=None, **options)``, returns a
+        :class:`mne_invkit.inverse.result.Result`.
     description : str
         One line for people.
-    unit : str
-        Unit of the estimate: ``"A m"``, or a name for values without one.
     needs : tuple of str
         Optional modules of which one must be installed; none are needed if empty.
     """
 
     name: str
-    fit: Callable[..., InverseResult]
+    fit: Callable[..., Result]
     description: str
-    unit: str = "A m"
     needs: tuple[str, ...] = ()
 
     @property

@@ -9,13 +9,13 @@ import pytest
 
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT, template_forward, template_trans
-from mne_invkit.report import add_result, make_report
-from mne_invkit.viz import render as meshes
+from mne_invkit.report import make_report
+from mne_invkit.viz import render
 
 
 @pytest.fixture(autouse=True)
 def _no_rendering(monkeypatch):
-    monkeypatch.setattr(meshes, "can_render", lambda: False)
+    monkeypatch.setattr(render, "can_render", lambda: False)
 
 
 def make_forward(src):
@@ -51,6 +51,9 @@ def make_result(forward, evoked, peak, **other):
         "explained_variance": 81.25,
         "settings": {"noise": "<full>", "alpha": 0.05, "weights": np.ones(100)},
         "cost": np.array([3.0, 2.0, 1.5]),
+        "unit": "A m",
+        "code": "my_solver 1.2",
+        "figures": dict,
     }
     return SimpleNamespace(**{**result, **other})
 
@@ -65,7 +68,7 @@ def test_report_of_two_solvers(surface_forward, tmp_path):
     evoked = make_evoked(surface_forward)
     results = {
         "Champagne": make_result(surface_forward, evoked, 1),
-        "A<B": make_result(surface_forward, evoked, 3, explained_variance=None),
+        "A<B": make_result(surface_forward, evoked, 3),
     }
     report = make_report(results, evoked, surface_forward, times=[0.0], title="Two & more")
     assert not plt.get_fignums()
@@ -82,6 +85,7 @@ def test_report_of_two_solvers(surface_forward, tmp_path):
     assert "A<B" not in text
     assert "array of shape (100,)" in text
     assert "81.2 %" in text
+    assert "my_solver 1.2" in text
     assert "30 nA m at 10 ms" in text
     assert "30 nA m at 30 ms" in text
     position = (
@@ -94,16 +98,25 @@ def test_report_of_two_solvers(surface_forward, tmp_path):
     assert region_name(position) in text
 
 
-def test_volume_without_optional_parts(volume_forward, tmp_path):
+def test_volume_in_a_unit_of_its_own(volume_forward, tmp_path):
+    """Values of dSPM are not drawn as dipole moments, and a cost is not needed."""
     evoked = make_evoked(volume_forward)
-    result = make_result(volume_forward, evoked, 2, residual=None, cost=None, settings={})
-    report = mne.Report(title="Volume")
-    add_result(report, "eLORETA", result, evoked, volume_forward)
-    text = saved(report, tmp_path)
-    assert "eLORETA: estimate" in text
+    result = make_result(volume_forward, evoked, 2, cost=None, unit="dSPM", code="mne 1.13")
+    result.stc *= 1e9
+    text = saved(make_report({"dSPM": result}, evoked, volume_forward), tmp_path)
+    assert "30 dSPM at 20 ms" in text
+    assert "nA m" not in text
+    assert "mne 1.13" in text
     assert "VolSourceEstimate" in text
-    assert "eLORETA: convergence" not in text
-    assert "eLORETA: fit to the sensors" not in text
+    assert "dSPM: convergence" not in text
+
+
+def test_figures_of_the_result_are_added(surface_forward, tmp_path):
+    evoked = make_evoked(surface_forward)
+    own = make_result(surface_forward, evoked, 2, figures=lambda: {"noise": plt.figure()})
+    text = saved(make_report({"Own": own}, evoked, surface_forward), tmp_path)
+    assert "Own: noise" in text
+    assert not plt.get_fignums()
 
 
 def test_zero_estimate(surface_forward, tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mne_invkit.heads.template import SUBJECT, template_subjects_dir
-from mne_invkit.inverse import estimate
+from mne_invkit.inverse.estimate import explained_variance, make_dipoles
 from mne_invkit.inverse.problem import prepare_problem
 from mne_invkit.inverse.result import make_result
+from mne_invkit.inverse.stc import make_stc
 
 prepare = partial(prepare_problem, verbose=False)
 
@@ -72,8 +73,8 @@ def vertices_of(stc):
 def test_class_and_norm(problems, kind):
     problem = problems[kind]
     amplitude = random_amplitude(problem)
-    scalar = estimate.make_stc(problem, amplitude)
-    vector = estimate.make_stc(problem, amplitude, pick_ori="vector")
+    scalar = make_stc(problem, amplitude)
+    vector = make_stc(problem, amplitude, pick_ori="vector")
     assert (type(scalar), type(vector)) == (SCALAR[kind], VECTOR[kind])
     np.testing.assert_allclose(vector.magnitude().data, scalar.data)
     for stc in (scalar, vector):
@@ -88,12 +89,12 @@ def test_normal_is_the_component_along_the_normal(
 ):
     loosely = prepare(eeg_evoked, forwards[kind], eeg_cov, loose=loose)
     amplitude = random_amplitude(loosely)
-    normal = estimate.make_stc(loosely, amplitude, pick_ori="normal")
+    normal = make_stc(loosely, amplitude, pick_ori="normal")
     assert type(normal) is SCALAR[kind]
     if loose == 0:
         np.testing.assert_array_equal(normal.data, amplitude)
     else:
-        vector = estimate.make_stc(loosely, amplitude, pick_ori="vector")
+        vector = make_stc(loosely, amplitude, pick_ori="vector")
         nn = loosely.forward["source_nn"].reshape(-1, 3, 3)[:, 2]
         np.testing.assert_allclose(normal.data, np.einsum("ni,nit->nt", nn, vector.data))
         if kind == "discrete":
@@ -106,8 +107,8 @@ def test_normal_is_the_component_along_the_normal(
 def test_sparse_keeps_only_the_active(problems, kind, pick_ori):
     problem = problems[kind]
     amplitude = random_amplitude(problem, n_active=5)
-    full = estimate.make_stc(problem, amplitude, pick_ori=pick_ori)
-    sparse = estimate.make_stc(problem, amplitude, pick_ori=pick_ori, sparse=True)
+    full = make_stc(problem, amplitude, pick_ori=pick_ori)
+    sparse = make_stc(problem, amplitude, pick_ori=pick_ori, sparse=True)
     assert type(sparse) is type(full)
     assert len(sparse.data) == 5
     np.testing.assert_array_equal(dense(sparse, problem.forward["src"]), full.data)
@@ -120,7 +121,7 @@ def test_nothing_active(problems, kind):
     result = make_result(problem, silence, sparse=True)
     assert result.stc.data.shape == (0, len(problem.times))
     assert result.explained_variance == 0
-    assert estimate.make_dipoles(problem, silence[0]) == []
+    assert make_dipoles(problem, silence[0]) == []
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -129,7 +130,7 @@ def test_nothing_active(problems, kind):
 def test_estimates_survive_the_disk(problems, kind, pick_ori, sparse, tmp_path):
     problem = problems[kind]
     amplitude = random_amplitude(problem, n_active=7)
-    stc = estimate.make_stc(problem, amplitude, pick_ori=pick_ori, sparse=sparse)
+    stc = make_stc(problem, amplitude, pick_ori=pick_ori, sparse=sparse)
     stc.save(tmp_path / "estimate", ftype="h5", verbose=False)
     read = mne.read_source_estimate(next(tmp_path.iterdir()))
     assert type(read) is type(stc)
@@ -143,7 +144,7 @@ def test_estimates_survive_the_disk(problems, kind, pick_ori, sparse, tmp_path):
 @pytest.mark.parametrize("sparse", [False, True])
 def test_surface_estimate_can_be_morphed(problems, sparse):
     problem = problems["surface"]
-    stc = estimate.make_stc(problem, random_amplitude(problem, n_active=20), sparse=sparse)
+    stc = make_stc(problem, random_amplitude(problem, n_active=20), sparse=sparse)
     morph = mne.compute_source_morph(
         stc, SUBJECT, SUBJECT, spacing=None if sparse else 2, smooth="nearest", sparse=sparse,
         subjects_dir=template_subjects_dir(), verbose=False,
@@ -170,7 +171,7 @@ def test_impossible_orientation_raises(
 ):
     problem = prepare(eeg_evoked, forwards[kind], eeg_cov, loose=loose)
     with pytest.raises(ValueError, match=message):
-        estimate.make_stc(problem, random_amplitude(problem), pick_ori=pick_ori)
+        make_stc(problem, random_amplitude(problem), pick_ori=pick_ori)
 
 
 # %% The unit
@@ -214,7 +215,7 @@ def test_amplitude_is_in_ampere_meters(exact, moments):
 
 def test_dipoles_are_at_their_place_with_their_moment(exact, three_dipoles, moments):
     problem, sources = exact
-    dipoles = estimate.make_dipoles(problem, sources[0])
+    dipoles = make_dipoles(problem, sources[0])
     rr = three_dipoles["source_rr"]
     order = [int(np.linalg.norm(rr - d.pos[0], axis=1).argmin()) for d in dipoles]
     assert sorted(order) == [0, 1, 2]
@@ -232,9 +233,9 @@ def test_dipoles_are_at_their_place_with_their_moment(exact, three_dipoles, mome
 def test_the_first_dipoles_are_enough(problems):
     problem = problems["volume"]
     sources = random_sources(problem, n_active=6)[0]
-    all_six = estimate.make_dipoles(problem, sources)
+    all_six = make_dipoles(problem, sources)
     assert len(all_six) == 6
-    for one, other in zip(estimate.make_dipoles(problem, sources, 2), all_six[:2], strict=True):
+    for one, other in zip(make_dipoles(problem, sources, 2), all_six[:2], strict=True):
         np.testing.assert_array_equal(one.pos, other.pos)
 
 
@@ -242,7 +243,7 @@ def test_explained_variance_of_half_the_field(problems):
     problem = problems["volume"]
     sources = np.linalg.pinv(problem.gain) @ problem.data
     for share, percent in [(0, 0), (0.5, 75), (1, 100), (2, 0), (3, -300)]:
-        found = estimate.explained_variance(problem, share * sources)
+        found = explained_variance(problem, share * sources)
         assert found == pytest.approx(percent, abs=1e-6)
 
 

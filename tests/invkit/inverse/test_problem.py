@@ -10,8 +10,8 @@ import pytest
 from mne.inverse_sparse.mxne_inverse import _prepare_gain
 from mne.minimum_norm import apply_inverse, make_inverse_operator
 
-from mne_invkit.inverse.estimate import make_stc
 from mne_invkit.inverse.problem import prepare_problem
+from mne_invkit.inverse.stc import make_stc
 
 prepare = partial(prepare_problem, verbose=False)
 
@@ -361,8 +361,47 @@ def test_bad_channel_of_one_evoked_is_bad_for_all(make_evoked, eeg_info, forward
 
 def test_epochs_are_trials(epochs, forwards, eeg_cov):
     problem = prepare(epochs, forwards["volume"], eeg_cov)
-    assert problem.data.shape == (len(epochs), 31, 21)
-    np.testing.assert_allclose(problem.data, problem.whitener @ epochs.get_data(), atol=1e-12)
+    good = epochs.copy().drop_bad(verbose=False)
+    assert problem.data.shape == (len(good), 31, 21)
+    np.testing.assert_allclose(problem.data, problem.whitener @ good.get_data(), atol=1e-12)
+
+
+def test_epochs_of_the_user_keep_their_bad_ones(epochs, forwards, eeg_cov):
+    epochs.reject = None
+    before = len(epochs.events)
+    prepare(epochs, forwards["volume"], eeg_cov)
+    assert len(epochs.events) == before
+    with pytest.raises(RuntimeError, match="not been dropped"):
+        len(epochs)
+
+
+def test_geometry_of_active_locations(eeg_evoked, forwards, eeg_cov):
+    """Axes, columns and standard deviations are those of the forward solution."""
+    problem = prepare(eeg_evoked, forwards["surface"], eeg_cov)
+    active = np.array([2, 7, 400])
+    columns = problem.columns(active)
+    np.testing.assert_array_equal(columns, [6, 7, 8, 21, 22, 23, 1200, 1201, 1202])
+    np.testing.assert_array_equal(problem.std(active), problem.source_std[columns])
+    np.testing.assert_array_equal(problem.std(), problem.source_std)
+    assert problem.gain[:, problem.columns()].shape == problem.gain.shape
+    axes = problem.axes[active]
+    np.testing.assert_allclose(axes @ axes.transpose(0, 2, 1), np.tile(np.eye(3), (3, 1, 1)),
+                               atol=1e-6)  # fmt: skip
+    along = problem.forward["sol"]["data"][:, columns]
+    free = mne.convert_forward_solution(forwards["surface"], surf_ori=False, verbose=False)
+    names = problem.info["ch_names"]
+    rows = [free["sol"]["row_names"].index(name) for name in names]
+    xyz = free["sol"]["data"][rows].reshape(len(rows), -1, 3)[:, active]
+    expected = np.einsum("mnx,nox->mno", xyz, axes).reshape(len(rows), -1)
+    np.testing.assert_allclose(along, expected, rtol=1e-5, atol=1e-4 * np.abs(expected).max())
+
+
+def test_settings_hold_the_arguments(eeg_evoked, forwards, eeg_cov):
+    problem = prepare(eeg_evoked, forwards["surface"], eeg_cov, loose=0.4, rank="info")
+    settings = dict(problem.settings)
+    assert f"mne {mne.__version__}" in settings.pop("versions")
+    assert settings == dict(noise_cov="given", loose=0.4, depth=0.8, fixed="auto", rank="info")
+    assert prepare(eeg_evoked, forwards["surface"]).settings["noise_cov"] == "ad hoc"
 
 
 def test_raw_is_one_trial(raw, forwards, eeg_cov):
