@@ -16,6 +16,7 @@ from mne.utils import logger, verbose
 
 from mne_invkit._docs import fill_doc
 from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_residual
+from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.stc import make_stc
 
@@ -256,6 +257,7 @@ def make_result(
     >>> from mne_invkit import make_result
     >>> make_result(problem, found, module=__name__).stc  # doctest: +SKIP
     """
+    check_pick_ori(pick_ori, problem.forward)
     wanted = (len(problem.data), problem.gain.shape[1], len(problem.times))
     if np.shape(found) != wanted:
         raise ValueError(
