@@ -6,6 +6,7 @@ change, and say in the commit which and why.
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import mne
@@ -52,10 +53,16 @@ def of_fit(fit) -> dict[str, list[float]]:
     }
 
 
+@cache
+def sep_forward(src: str):
+    """Forward solution of the somatosensory potentials."""
+    info = load_sep(verbose="error").evoked.info
+    return template_forward(info, src, spacing="ico3", pos=10.0, verbose="error")
+
+
 def sep_numbers() -> dict:
     """Somatosensory potentials on the template's cortex."""
-    sep = load_sep(verbose="error")
-    forward = template_forward(sep.evoked.info, spacing="ico3", verbose="error")
+    sep, forward = load_sep(verbose="error"), sep_forward("surface")
     evoked = sep.evoked.copy().crop(0.02, 0.04)
     given = evoked, forward, sep.noise_cov
     quiet = dict(verbose="error", **SHORT)
@@ -121,10 +128,10 @@ def piunet_numbers(backend: str) -> dict:
     evoked = sep.evoked.copy().crop(0.0298, 0.03)
     found = {}
     for src in ("surface", "volume"):
-        forward = template_forward(evoked.info, src, spacing="ico3", pos=10.0, verbose="error")
         stc = apply_piunet(
-            evoked, forward, sep.noise_cov, pick_ori="vector", backend=backend, verbose="error"
-        )
+            evoked, sep_forward(src), sep.noise_cov, pick_ori="vector", backend=backend,
+            verbose="error",
+        )  # fmt: skip
         found[src] = digest(1e9 * stc.data)
     return found
 
