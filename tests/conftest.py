@@ -42,15 +42,15 @@ def shared_data():
     return folder
 
 
-def read_auditory(shared_data):
-    """Real MEG and EEG answers to tones in each ear, a volume of 7 mm, noise covariance."""
+def read_auditory(shared_data, pos=7.0):
+    """Real MEG and EEG answers to tones in each ear, a volume of `pos` mm, noise covariance."""
     folder = shared_data / "sample_subject"
     evokeds = mne.read_evokeds(folder / "sample_auditory-ave.fif.gz", verbose="error")
     for evoked in evokeds:
         evoked.info["bads"] = ["EEG 053", "MEG 2443"]
         evoked.apply_baseline((None, 0), verbose="error")
     src = mne.setup_volume_source_space(
-        pos=7.0, surface=folder / "inner_skull.surf", mindist=5.0, add_interpolator=False,
+        pos=pos, surface=folder / "inner_skull.surf", mindist=5.0, add_interpolator=False,
         verbose="error",
     )  # fmt: skip
     bem = mne.read_bem_solution(folder / "sample-320-320-320-bem-sol.fif", verbose="error")
