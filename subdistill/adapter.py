@@ -1,4 +1,4 @@
-"""What stands between a student's maps and a teacher's: positions, channels, means."""
+"""Make the maps of a student and a teacher comparable: positions, channels, means."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch.nn.utils.parametrizations import orthogonal
 
 
 def align(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring two maps to the same positions: along each axis, the finer one is averaged.
+    """Bring two maps to the same positions: along each axis, average the finer one.
 
     Parameters
     ----------
     student, teacher : Tensor, shape (batch, channels, *space)
-        Maps with any number of channels each. Tokens and vectors, of one dimension, are laid out
-        as a square or cube when the other map has two or three.
+        Maps with any number of channels each. Tokens and vectors, which have one spatial axis, are
+        laid out as a square or cube if the other map has two or three axes.
 
     Returns
     -------
     student, teacher : Tensor, shape (batch, channels, positions)
-        Single precision.
+        The maps at the same positions, in single precision.
 
     Raises
     ------
@@ -46,16 +46,16 @@ def align(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _as_grid(value: Tensor, n_axes: int) -> Tensor:
-    """Lay out the positions of a map along so many axes."""
+    """Lay out the positions of a map along a given number of axes."""
     if value.ndim == n_axes + 2:
         return value
     n_positions = value.shape[2:].numel()
     side = round(n_positions ** (1 / n_axes))
     if value.ndim != 3 or side**n_axes != n_positions:
         raise ValueError(
-            f"A map of shape {tuple(value.shape)} cannot be laid beside one of {n_axes} spatial "
-            "axes: pair layers of as many axes, or tokens that fill a square; leading tokens are "
-            "left out by setting model.num_prefix_tokens."
+            f"A map of shape {tuple(value.shape)} cannot be compared with one of {n_axes} spatial "
+            "axes: pair layers with the same number of axes, or tokens that fill a square. Set "
+            "model.num_prefix_tokens to leave leading tokens out."
         )
     return value.reshape(*value.shape[:2], *[side] * n_axes)
 
@@ -68,12 +68,12 @@ def mix(weight: Tensor, values: Tensor) -> Tensor:
     weight : Tensor, shape (n_out, n_in)
         The matrix.
     values : Tensor, shape (batch, n_in, positions)
-        Maps.
+        The maps.
 
     Returns
     -------
     mixed : Tensor, shape (batch, n_out, positions)
-        What ``weight @ values`` is, which would copy the values twice.
+        The product ``weight @ values``, but without two copies of the values.
     """
     return torch.bmm(weight.expand(len(values), -1, -1), values)
 
@@ -84,12 +84,12 @@ class Rotation(nn.Module):
     Parameters
     ----------
     n_in, n_out : int
-        Channels.
+        Number of channels of the input and the output.
     """
 
     def __init__(self, n_in: int, n_out: int):
         super().__init__()
-        # torch's default for n_in != n_out, Householder, gives zeros after a step from its start
+        # torch's default for n_in != n_out, Householder, gives zeros after the first step
         linear = nn.Linear(n_in, n_out, bias=False)
         self.linear = orthogonal(linear, orthogonal_map="cayley")
 
@@ -99,12 +99,12 @@ class Rotation(nn.Module):
 
 
 class Projector(nn.Module):
-    """Learned affine maps of channels, with a ReLU between two of them.
+    """Learned affine maps of channels, with a ReLU between each two.
 
     Parameters
     ----------
     *widths : int
-        Channels in, between, and out.
+        Number of channels of the input, between the maps, and of the output.
     """
 
     def __init__(self, *widths: int):
@@ -125,9 +125,9 @@ class Centring(nn.Module):
     Parameters
     ----------
     n_channels : int
-        Channels.
+        Number of channels.
     momentum : float
-        Least weight of the newest batch; the first ones count alike.
+        Smallest weight of the newest batch. The first batches have equal weights.
     """
 
     def __init__(self, n_channels: int, momentum: float = 0.1):
@@ -137,7 +137,7 @@ class Centring(nn.Module):
         self.register_buffer("n_batches", torch.zeros(()))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Centre values of shape (batch, n_channels, positions)."""
+        """Subtract the mean from values of shape (batch, n_channels, positions)."""
         if self.training:
             with torch.no_grad():
                 self.n_batches += 1

@@ -1,93 +1,140 @@
-"""Batches of a data loader."""
+"""What a batch is, and how a model is called with its inputs.
+
+A batch is either the inputs or a tuple or list that begins with the inputs and the targets. Inputs
+are one tensor, a tuple or list of tensors (arguments of the model, in their order) or a dict of
+tensors (arguments by name). A batch of several inputs without targets is therefore a dict, or
+``((one, two), None)``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from subdistill._docs import fill_doc
 
-def batches(loader: Iterable, device: torch.device) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Inputs and targets of all batches.
+Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""Inputs of a model: one tensor, several in the order of its arguments, or several by name."""
+
+
+@fill_doc
+def batches(data: Iterable, device: torch.device) -> Iterator[tuple[Inputs, Tensor | None]]:
+    """Iterate over the inputs and targets of all batches.
 
     Parameters
     ----------
-    loader : iterable
-        Gives batches: inputs alone, or a tuple or list of inputs and targets.
+    %(data)s
     device : torch.device
-        Where to put them.
+        Device to move the tensors to.
 
     Yields
     ------
-    inputs : Tensor, shape (batch, ...)
-        What the model takes.
-    targets : Tensor, shape (batch, ...) | None
-        Labels, or what else the second entry is.
+    inputs : Tensor | tuple of Tensor | dict of Tensor
+        Inputs of the model.
+    targets : Tensor | None
+        Labels or other targets; None if the batch has none.
 
     Raises
     ------
+    TypeError
+        If a batch holds something else than tensors.
     ValueError
         If there is no batch.
     """
     empty = True
-    for batch in loader:
+    for batch in data:
         empty = False
-        inputs, targets = (*(batch if isinstance(batch, (tuple, list)) else [batch]), None)[:2]
-        yield inputs.to(device), targets if targets is None else targets.to(device)
+        parts = batch if isinstance(batch, (tuple, list)) else [batch]
+        inputs, targets = (*parts, None)[:2]
+        yield _move(inputs, device), targets if targets is None else _move(targets, device)
     if empty:
         raise ValueError(
-            "The data loader gave no batch: the data set is empty, or smaller than one batch "
-            "with drop_last=True."
+            "The data gave no batch: the data set is empty, or smaller than one batch with "
+            "drop_last=True."
         )
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the first parameter or buffer, the processor without any."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+def _move(value, device: torch.device):
+    """Move a tensor, or all tensors of a tuple, list or dict, to a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: _move(part, device) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(_move(part, device) for part in value)
+    raise TypeError(
+        f"A batch holds {type(value).__name__} where a tensor is needed: pass batches of the form "
+        "(inputs, targets), and convert arrays by torch.as_tensor(array)."
+    )
 
 
-def check_labels(labels: Tensor | None, output: Tensor) -> None:
-    """Raise if there are no labels, or one is not the number of one of the outputs."""
-    if labels is None:
-        raise ValueError("The batches hold no labels: pass a loader of inputs and labels.")
-    low, high = labels.aminmax()
-    if low < 0 or high >= output.shape[1]:
-        raise ValueError(
-            f"The labels go from {low} to {high}, but the subtask has the classes 0 to "
-            f"{output.shape[1] - 1}: choose and renumber them with "
-            "subdistill.select_classes(data, classes)."
-        )
-
-
-Classes = Sequence[int | Sequence[int]]
-"""Outputs of a subtask, in the order of its labels: single ones, or groups that count as one."""
-
-
-def choose(output: Tensor, classes: Classes | None) -> Tensor:
-    """Logits of a subtask.
+def check_epochs(data: Iterable) -> None:
+    """Raise if the data does not give its batches again for each epoch.
 
     Parameters
     ----------
-    output : Tensor, shape (batch, n_outputs)
-        Logits of all classes.
-    classes : sequence of (int | sequence of int) | None
-        Outputs that belong to the subtask; a group becomes the logit that any of it is true,
-        log sum exp. None for all outputs as they are.
+    data : iterable
+        Data to train on.
+    """
+    if isinstance(data, (Iterator, Tensor, Mapping)) or not isinstance(data, Iterable):
+        reason = "ends after one" if isinstance(data, Iterator) else "has no batches"
+        raise TypeError(
+            f"Data must give its batches anew for each epoch, but {type(data).__name__} {reason}: "
+            "pass torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=True), a list of "
+            "batches, or an object with a method __iter__ that yields the batches of an epoch."
+        )
+
+
+def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Return the positional and the keyword arguments with which inputs are passed to a model.
+
+    Parameters
+    ----------
+    inputs : Tensor | tuple of Tensor | dict of Tensor
+        Inputs of a model.
 
     Returns
     -------
-    logits : Tensor, shape (batch, n_classes)
-        Logits of the subtask's classes.
+    args : tuple of Tensor
+        Positional arguments.
+    kwargs : dict of Tensor
+        Keyword arguments.
     """
-    if classes is None:
-        return output
-    groups = [[c] if isinstance(c, int) else list(c) for c in classes]
-    if output.ndim != 2 or not all(0 <= c < output.shape[1] for group in groups for c in group):
-        raise ValueError(
-            f"The classes {list(classes)} are not all among the outputs, which have the shape "
-            f"{tuple(output.shape)}: count from 0, or pass classes=None for all."
-        )
-    return torch.stack([output[:, group].logsumexp(dim=1) for group in groups], dim=1)
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), {}
+
+
+def call(model: nn.Module, inputs: Inputs):
+    """Return the output of a model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model.
+    inputs : Tensor | tuple of Tensor | dict of Tensor
+        A tuple is unpacked into the model's arguments, a dict into its arguments by name.
+
+    Returns
+    -------
+    output : Tensor
+        Output of the model.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from subdistill.data import call
+    >>> call(torch.nn.Bilinear(3, 4, 2), (torch.zeros(5, 3), torch.zeros(5, 4))).shape
+    torch.Size([5, 2])
+    """
+    args, kwargs = arguments(inputs)
+    return model(*args, **kwargs)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter or buffer; the CPU if there is none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")

@@ -1,10 +1,10 @@
-"""The engine: a student learns from a teacher, on the data of a subtask."""
+"""The engine: train a student to imitate a teacher on the data of a subtask."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,30 +12,33 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from subdistill._docs import fill_doc
 from subdistill.adapter import align
-from subdistill.capture import Capture
-from subdistill.data import Classes, batches, choose
+from subdistill.capture import Probe, probe
+from subdistill.data import batches, check_epochs
 from subdistill.evaluate import accuracy
+from subdistill.files import replacing
 from subdistill.models import frozen, unwrap
 from subdistill.moments import Scalar
 from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd_loss
-from subdistill.pairing import pair_layers
+from subdistill.pairing import match_layers
 from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
-from subdistill.training import Recipe, Training
+from subdistill.subtask import Classes, choose
+from subdistill.training import Recipe, Score, Training
 
 
+@fill_doc
 @dataclass(frozen=True)
 class Distilled:
-    """What a distillation gives.
+    """Result of a distillation.
 
     Attributes
     ----------
     student : torch.nn.Module
-        The student, with the weights of the best epoch, or of the last without validation.
-    layers : dict of str
-        The student's layer for each of the teacher's.
+        The student with the weights of the best epoch, or of the last epoch without validation.
+    %(layer_names)s
     subspaces : dict of Subspace
-        For each of the teacher's layers, if the objective uses them.
+        Subspace of each of the teacher's layers, if the objective uses subspaces.
     history : list of dict
         Losses, learning rate and score of each epoch.
     best_epoch : int
@@ -49,10 +52,11 @@ class Distilled:
     best_epoch: int
 
 
+@fill_doc
 def distill(
     teacher: nn.Module,
     student: nn.Module,
-    data: DataLoader,
+    data: Iterable,
     *,
     layers: Mapping[str, str] | None = None,
     objective: str | LayerLoss = "subdistill",
@@ -60,56 +64,54 @@ def distill(
     context: str | Scalar | None = "margin",
     classes: Classes | None = None,
     output_loss: Callable[[Tensor, Tensor], Tensor] = kd_loss,
-    validation: DataLoader | None = None,
-    score: Callable[[nn.Module, DataLoader], float] = accuracy,
+    validation: object | None = None,
+    score: Score = accuracy,
     recipe: Recipe | None = None,
     folder: str | Path | None = None,
     fabric: Fabric | None = None,
 ) -> Distilled:
-    """Train a student to do what a teacher does, on the data of a subtask.
+    """Train a student to imitate a teacher on the data of a subtask.
+
+    Teacher and student are called with the same inputs. The data must give its batches anew each
+    time that it is iterated over; this is an epoch. Simulated data, for example, is an object
+    whose method ``__iter__`` yields a number of new batches.
 
     Parameters
     ----------
     teacher : torch.nn.Module
-        The teacher; as it was afterwards, but on the device of the training.
+        The teacher. Its mode and parameters are restored afterwards, but it stays on the device
+        of the training.
     student : torch.nn.Module
-        The student, trained in place.
-    data : torch.utils.data.DataLoader
-        Batches of inputs, or of inputs and targets.
+        The student, which is trained in place.
+    %(data)s
     layers : dict of str | None
-        The student's layer for each of the teacher's; None to pair them by
-        :func:`subdistill.pair_layers`. Maps of different sizes are averaged to the
-        coarser one, see :func:`subdistill.adapter.align`.
+        Name of the student's layer for the name of each of the teacher's layers. None to pair
+        them by :func:`subdistill.pair_layers`. If maps differ in size, the finer one is averaged,
+        see :func:`subdistill.adapter.align`.
     objective : str | callable
         Name in :data:`subdistill.objectives.OBJECTIVES`, or a function of a
         :class:`subdistill.Pair` that returns a module.
     subspace : str | callable | dict of Subspace
-        Name in :data:`subdistill.subspace.SUBSPACES`, a function as these, or the subspace of
-        each of the teacher's layers.
-    context : str | callable | None
-        Name in :data:`subdistill.moments.CONTEXTS`, or a function of output and targets that
-        returns one number for each sample; None for subspaces that need none.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the teacher that the student's outputs stand for; None for all.
-    output_loss : callable
-        Function of the outputs of student and teacher that returns a scalar.
-    validation : torch.utils.data.DataLoader | None
-        Data on which the best epoch is chosen.
-    score : callable
-        Function of student and validation data whose largest value is best.
+        Name in :data:`subdistill.subspace.SUBSPACES`, a function of moments and generator that
+        returns spectrum and basis, or the subspace of each of the teacher's layers.
+    %(context)s
+    %(classes)s
+    %(output_loss)s
+    %(validation)s
     recipe : Recipe | None
-        How to train; None for the defaults.
+        Settings of the training. None for the defaults.
     folder : str | pathlib.Path | None
-        For the checkpoint of each epoch, the subspaces and ``log.csv``. A training that was
-        stopped there goes on, on one processor to the same bits as without the stop, if order
-        and augmentation of the data draw from torch's random numbers.
+        Folder of the checkpoint, the subspaces and ``log.csv``. A training that was stopped is
+        resumed from there. On one processor the result has the same bits as without the stop, if
+        the data draws its order, augmentation or simulation from torch's random numbers.
     fabric : lightning_fabric.Fabric | None
-        Devices, precision and loggers, launched if there are several processes.
+        Devices, precision and loggers. It must be launched if there are several processes, and
+        the data must then be a DataLoader.
 
     Returns
     -------
     distilled : Distilled
-        The student, and how it came about.
+        The student, its pairs of layers, their subspaces, and the history of the training.
 
     References
     ----------
@@ -130,13 +132,8 @@ def distill(
     >>> list(found.history[-1])
     ['epoch', 'learning_rate', 'loss', 'output', 'layers/1']
     """
-    for loader in (data, validation):
-        if loader is not None and not isinstance(loader, DataLoader):
-            raise TypeError(
-                f"Data must come in a DataLoader, got {type(loader).__name__}: pass "
-                "torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=True)."
-            )
     recipe, fabric = recipe or Recipe(), fabric or Fabric(devices=1)
+    _check_data(data, validation, score, fabric)
     make = find_objective(objective)
     teacher.to(fabric.device)
     student.to(fabric.device)
@@ -144,17 +141,16 @@ def distill(
     with torch.random.fork_rng(cuda), frozen(teacher):
         torch.manual_seed(recipe.seed)
         inputs, _ = next(batches(data, fabric.device))
+        theirs, ours = probe(teacher, inputs), probe(student, inputs)
+        _check_outputs(theirs, ours, classes, same=output_loss is kd_loss)
         if make is None:
             layers = {}
         elif layers is None:
-            layers = pair_layers(teacher, student, inputs)
-        channels = _probe(teacher, student, layers, inputs, classes, output_loss is kd_loss)
+            layers = match_layers(theirs, ours)
+        pairs = _pairs(theirs, ours, layers)
         ranks = {}
         if getattr(make, "needs_subspace", False):
-            ranks = _ranks(channels, recipe.rank)
-            if not isinstance(subspace, Mapping):
-                for name, rank in ranks.items():
-                    check_rank(rank, channels[name][1], subspace)
+            ranks = _ranks(pairs, recipe.rank, subspace)
         if folder is not None:
             folder = Path(folder)
             named = dict(
@@ -171,48 +167,63 @@ def distill(
                 context=context, classes=classes, seed=recipe.seed,
             )  # fmt: skip
         subspaces = fabric.broadcast(subspaces)
-        pairs = {name: Pair(*both, subspaces.get(name)) for name, both in channels.items()}
+        pairs = {name: replace(pair, subspace=subspaces.get(name)) for name, pair in pairs.items()}
         losses = Objective(pairs, make, weight=recipe.weight, output_loss=output_loss)
         training = Training(teacher, student, losses, dict(layers), classes, recipe, folder, fabric)
         training.run(data, validation, score)
     return Distilled(student, dict(layers), subspaces, training.history, training.best_epoch)
 
 
-def _probe(
-    teacher: nn.Module,
-    student: nn.Module,
-    layers: Mapping[str, str],
-    inputs: Tensor,
-    classes: Classes | None,
-    same_outputs: bool,
-) -> dict[str, tuple[int, int]]:
-    """Channels of student and teacher in each pair, once it is known that they go together."""
-    theirs, ours = Capture(teacher, layers), Capture(student, layers.values())
-    with torch.no_grad(), frozen(student), theirs, ours:
-        wanted, output = choose(teacher(inputs), classes), student(inputs)
-        their_maps, our_maps = theirs.maps(), ours.maps()
-    if same_outputs and output.shape != wanted.shape:
-        raise ValueError(
-            f"The student has outputs of shape {tuple(output.shape)}, the teacher of "
-            f"{tuple(wanted.shape)}: pass classes=[...], the teacher's outputs that the student's "
-            "stand for, or an output_loss of your own."
+def _check_data(data: Iterable, validation: object | None, score: Score, fabric: Fabric) -> None:
+    """Raise if the data cannot be trained on for several epochs, by all processes."""
+    check_epochs(data)
+    if validation is not None and score is accuracy:
+        check_epochs(validation)
+    if fabric.world_size > 1 and not isinstance(data, DataLoader):
+        raise TypeError(
+            f"Only a DataLoader can share its batches among {fabric.world_size} processes, got "
+            f"{type(data).__name__}: pass a DataLoader, or train with Fabric(devices=1)."
         )
-    channels = {}
-    for name, ours_name in layers.items():
-        align(our_maps[ours_name], their_maps[name])
-        channels[name] = our_maps[ours_name].shape[1], their_maps[name].shape[1]
-    return channels
 
 
-def _ranks(channels: Mapping[str, tuple[int, int]], rank: int | None) -> dict[str, int]:
-    """Dimensions of the subspace of each pair."""
-    for name, (n_student, n_teacher) in channels.items():
-        if rank is not None and not 1 <= rank <= min(n_student, n_teacher):
+def _check_outputs(theirs: Probe, ours: Probe, classes: Classes | None, same: bool) -> None:
+    """Raise if the teacher lacks a class, or if the outputs must have the same shape but do not."""
+    found, wanted = ours.output.shape, choose(theirs.output, classes).shape
+    if same and found != wanted:
+        raise ValueError(
+            f"The student has outputs of shape {tuple(found)}, the teacher of {tuple(wanted)}: "
+            "pass classes=[...], the teacher's outputs that belong to the subtask, or an "
+            "output_loss of your own."
+        )
+
+
+def _pairs(theirs: Probe, ours: Probe, layers: Mapping[str, str]) -> dict[str, Pair]:
+    """Return the pairs of layers, after a check that their maps can be aligned."""
+    pairs = {}
+    for name, name_of_ours in layers.items():
+        teacher, student = theirs[name], ours[name_of_ours]
+        align(*(torch.empty(layer.shape, device="meta") for layer in (student, teacher)))
+        pairs[name] = Pair(student.n_channels, teacher.n_channels)
+    return pairs
+
+
+def _ranks(
+    pairs: Mapping[str, Pair], rank: int | None, subspace: str | Basis | Mapping[str, Subspace]
+) -> dict[str, int]:
+    """Return the rank of each pair's subspace, after a check that it is possible."""
+    ranks = {}
+    for name, pair in pairs.items():
+        most = min(pair.n_student, pair.n_teacher)
+        if rank is not None and not 1 <= rank <= most:
             raise ValueError(
-                f"A subspace of rank {rank} does not fit layer {name!r}: the teacher has "
-                f"{n_teacher} channels there, the student {n_student}."
+                f"A subspace of rank {rank} does not fit layer {name!r}, where the teacher has "
+                f"{pair.n_teacher} channels and the student {pair.n_student}: pass "
+                f"Recipe(rank=...) from 1 to {most}, or None."
             )
-    return {name: rank or min(both) for name, both in channels.items()}
+        ranks[name] = rank or most
+        if not isinstance(subspace, Mapping):
+            check_rank(ranks[name], pair.n_teacher, subspace)
+    return ranks
 
 
 def _find_subspaces(
@@ -223,11 +234,14 @@ def _find_subspaces(
     ranks: Mapping[str, int],
     **options,
 ) -> dict[str, Subspace]:
-    """Take the subspaces from the user, from an earlier run, or from the data."""
+    """Take the subspaces from the user, from the folder of an earlier run, or from the data."""
     if isinstance(subspace, Mapping):
         missing = [name for name in ranks if name not in subspace]
         if missing:
-            raise ValueError(f"There is no subspace of {missing[0]!r}, only of {list(subspace)}.")
+            raise ValueError(
+                f"There is no subspace of {missing[0]!r}, only of {list(subspace)}: pass one for "
+                "each of the teacher's layers."
+            )
         return {name: subspace[name] for name in ranks}
     files = {name: folder / f"{name}.safetensors" for name in ranks} if folder else {}
     if files and all(path.exists() for path in files.values()):
@@ -239,7 +253,7 @@ def _find_subspaces(
 
 
 def _describe(value) -> str:
-    """Name of something that has one, for a file."""
+    """Describe an argument in the file of the configuration."""
     if isinstance(value, nn.Module):
         n_parameters = sum(p.numel() for p in value.parameters())
         return f"{type(unwrap(value)).__name__} of {n_parameters} parameters"
@@ -247,7 +261,7 @@ def _describe(value) -> str:
 
 
 def _keep_config(path: Path, config: Mapping) -> None:
-    """Write what is to be done, or check that the folder belongs to the same."""
+    """Write a configuration, or check that the folder holds a training of the same one."""
     text = json.dumps(config, indent=1)
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -256,7 +270,8 @@ def _keep_config(path: Path, config: Mapping) -> None:
         if other:
             raise ValueError(
                 f"{path.parent} holds a training of another configuration ({'; '.join(other)}): "
-                "pass another folder, or what it was to resume it."
+                "pass another folder, or the same arguments as before to resume it."
             )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How good a model is, and how much of it a subspace keeps."""
+"""Accuracy of a model, and of a teacher restricted to a subspace."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from subdistill.capture import Layout, first_tensor, with_first
-from subdistill.data import Classes, batches, check_labels, choose, device_of
+from subdistill._docs import fill_doc
+from subdistill.capture import Layout, first_tensor, hooks, with_first
+from subdistill.data import batches, call, device_of
 from subdistill.models import find_layer, frozen, unwrap
 from subdistill.subspace import Subspace
+from subdistill.subtask import Classes, check_labels, choose
 
 
-def accuracy(model: nn.Module, loader: Iterable, classes: Classes | None = None) -> float:
-    """Share of samples whose class is found.
+@fill_doc
+def accuracy(model: nn.Module, data: Iterable, classes: Classes | None = None) -> float:
+    """Return the fraction of samples that are classified correctly.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier; as it was afterwards.
-    loader : iterable
-        Batches of inputs and labels.
-    classes : sequence of (int | sequence of int) | None
-        Outputs to choose among, in the order of the labels; None for all.
+    %(classifier)s
+    %(data)s
+    %(classes)s
 
     Returns
     -------
     accuracy : float
-        Between 0 and 1.
+        Fraction between 0 and 1.
 
     Examples
     --------
@@ -40,8 +40,8 @@ def accuracy(model: nn.Module, loader: Iterable, classes: Classes | None = None)
     """
     right = total = 0
     with frozen(model), torch.inference_mode():
-        for inputs, labels in batches(loader, device_of(model)):
-            output = choose(model(inputs), classes)
+        for inputs, labels in batches(data, device_of(model)):
+            output = choose(call(model, inputs), classes)
             check_labels(labels, output)
             right += (output.argmax(dim=1) == labels).sum().item()
             total += len(labels)
@@ -50,14 +50,14 @@ def accuracy(model: nn.Module, loader: Iterable, classes: Classes | None = None)
 
 @contextmanager
 def projected(model: nn.Module, subspaces: Mapping[str, Subspace]) -> Iterator[nn.Module]:
-    """Let layers pass on only what lies in a subspace.
+    """Project the outputs of layers to subspaces, while the context is open.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any model.
     subspaces : dict of Subspace
-        Subspaces by names of layers. Leading tokens pass as they are.
+        Subspaces by the names of layers. Leading tokens are not projected.
 
     Yields
     ------
@@ -67,57 +67,47 @@ def projected(model: nn.Module, subspaces: Mapping[str, Subspace]) -> Iterator[n
     inner = unwrap(model)
     layout = Layout.of(inner)
 
-    def hook(name):
-        def project(module, inputs, output):
-            value = first_tensor(output, name)
-            rows = layout.to_map(value).movedim(1, -1)
-            kept = subspaces[name].reconstruct(subspaces[name].project(rows)).movedim(-1, 1)
-            return with_first(output, layout.from_map(kept, value))
+    def project(name: str, output):
+        value = first_tensor(output, name)
+        rows = layout.to_map(value).movedim(1, -1)
+        kept = subspaces[name].reconstruct(subspaces[name].project(rows)).movedim(-1, 1)
+        return with_first(output, layout.from_map(kept, value))
 
-        return project
-
-    layers = {name: find_layer(inner, name) for name in subspaces}
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers.items()]
-    try:
+    with hooks(model, {name: find_layer(inner, name) for name in subspaces}, project):
         yield model
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
+@fill_doc
 def projected_accuracy(
     teacher: nn.Module,
-    loader: Iterable,
+    data: Iterable,
     layer: str,
     subspace: Subspace,
     ranks: Sequence[int],
     *,
     classes: Classes | None = None,
 ) -> dict[int, float]:
-    """Accuracy of a teacher of which one layer keeps k dimensions only.
+    """Return the accuracy of a teacher after one of its layers is projected to k dimensions.
 
     Parameters
     ----------
-    teacher : torch.nn.Module
-        A classifier; as it was afterwards.
-    loader : iterable
-        Batches of inputs and labels.
+    %(teacher)s
+    %(data)s
     layer : str
         Name of the layer.
     subspace : Subspace
-        Subspace of the layer, of the largest of the ranks or more.
+        Subspace of the layer, with at least as many dimensions as the largest rank.
     ranks : sequence of int
-        Dimensions k to try.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the teacher to choose among, in the order of the labels; None for all.
+        Numbers of dimensions k.
+    %(classes)s
 
     Returns
     -------
     accuracies : dict of float
-        Accuracy for each k.
+        Accuracy by the number of dimensions k.
     """
     found = {}
     for rank in ranks:
         with projected(teacher, {layer: subspace.truncate(rank)}):
-            found[rank] = accuracy(teacher, loader, classes)
+            found[rank] = accuracy(teacher, data, classes)
     return found

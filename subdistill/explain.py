@@ -1,6 +1,6 @@
-"""Why a model decides as it does, and whether a student has the reasons of its teacher.
+"""Explain the decisions of a model, and compare those of a student with its teacher's.
 
-A heatmap says how much each position of an input speaks for a class.
+A heatmap tells how much each position of an input contributes to the logit of a class.
 """
 
 from __future__ import annotations
@@ -8,58 +8,38 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from subdistill.data import Classes, batches, check_labels, choose, device_of
+from subdistill._docs import fill_doc
+from subdistill.data import batches, call, device_of
 from subdistill.models import frozen, unwrap
-from subdistill.vision.models import ResidualBlock
+from subdistill.subtask import Classes, Subtask, check_labels, choose
 
 Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Takes model, inputs and classes; returns attributions of the shape of the inputs."""
-
-
-class Subtask(nn.Module):
-    """A teacher with the outputs of a subtask alone.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The teacher.
-    classes : sequence of (int | sequence of int) | None
-        As for :func:`subdistill.data.choose`.
-    """
-
-    def __init__(self, model: nn.Module, classes: Classes | None):
-        super().__init__()
-        self.model, self.classes = model, classes
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the subtask."""
-        return choose(self.model(inputs), self.classes)
+"""Function of model, inputs and classes; returns attributions of the shape of the inputs."""
 
 
 # %% Attributions
 
 
+@fill_doc
 def integrated_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean gradient on the way from zero, times the input (Sundararajan et al., 2017), by captum.
+    """Compute integrated gradients (Sundararajan et al., 2017) from zero to the input, by captum.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier.
-    inputs : Tensor, shape (batch, channels, *space)
-        What to explain.
-    targets : Tensor of int, shape (batch,)
-        Classes to explain.
+    %(classifier)s
+    %(explained)s
 
     Returns
     -------
     attributions : Tensor, shape (batch, channels, *space)
-        Their sum is the logit minus that of zero inputs, up to the error of 32 steps.
+        Attributions. Their sum is the logit minus the logit of zero inputs, up to the error of
+        an integral of 32 steps.
     """
     from captum.attr import IntegratedGradients
 
@@ -68,26 +48,35 @@ def integrated_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> T
     )
 
 
-def lrp(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Layer-wise relevance propagation (Bach et al., 2015), by zennit.
+@runtime_checkable
+class Residual(Protocol):
+    """A residual block whose ``forward(x)`` is ``finish`` of the sum of ``branches(x)``."""
 
-    The z-plus rule in convolutions, epsilon in linear layers and flat in the first one. Batch
-    norms are merged into the layer before them. Sums of residual blocks are shared out in the
-    networks of torchvision and of this package; other architectures need rules of their own.
+    def branches(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the terms of the sum."""
+
+    def finish(self, total: Tensor) -> Tensor:
+        """Return the output of the block, given the sum."""
+
+
+@fill_doc
+def lrp(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Propagate relevance from layer to layer (LRP; Bach et al., 2015), by zennit.
+
+    Convolutions have the z-plus rule, linear layers the epsilon rule, and the first layer the flat
+    rule. Batch norms are merged into the layer before them. Relevance is distributed over the
+    branches of torchvision's residual blocks, and of blocks that have the methods of
+    :class:`subdistill.explain.Residual`. Other architectures need other rules.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A convolutional classifier.
-    inputs : Tensor, shape (batch, channels, *space)
-        What to explain.
-    targets : Tensor of int, shape (batch,)
-        Classes to explain.
+    %(classifier)s
+    %(explained)s
 
     Returns
     -------
     attributions : Tensor, shape (batch, channels, *space)
-        Their sum is about the logit.
+        Attributions. Their sum is approximately the logit.
     """
     from zennit.attribution import Gradient
     from zennit.canonizers import AttributeCanonizer
@@ -95,16 +84,16 @@ def lrp(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     from zennit.layer import Sum
     from zennit.torchvision import ResNetCanonizer
 
-    def summed(block: ResidualBlock, x: Tensor) -> Tensor:
-        return block.relu2(block.sum(torch.stack(block.branches(x), dim=-1)))
+    def summed(block: Residual, x: Tensor) -> Tensor:
+        return block.finish(block.sum(torch.stack(block.branches(x), dim=-1)))
 
     def attributes(name: str, module: nn.Module) -> dict | None:
-        if isinstance(module, ResidualBlock):
+        if isinstance(module, Residual):
             return {"forward": MethodType(summed, module), "sum": Sum()}
         return None
 
     canonizers = [ResNetCanonizer(), AttributeCanonizer(attributes)]
-    model = copy.deepcopy(model)  # canonizers change weights, and back up to rounding
+    model = copy.deepcopy(model)  # canonizers restore the weights only up to rounding
     with Gradient(model, EpsilonPlusFlat(canonizers=canonizers)) as attributor:
         n_classes = model(inputs[:1]).shape[1]
         wanted = functional.one_hot(targets, n_classes).to(inputs.dtype)
@@ -113,9 +102,10 @@ def lrp(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 EXPLAINERS: dict[str, Explainer] = dict(integrated_gradients=integrated_gradients, lrp=lrp)
-"""Attributions by name."""
+"""Functions that compute attributions, by name."""
 
 
+@fill_doc
 def heatmaps(
     model: nn.Module,
     inputs: Tensor,
@@ -124,26 +114,25 @@ def heatmaps(
     *,
     classes: Classes | None = None,
 ) -> Tensor:
-    """How much each position speaks for a class.
+    """Compute how much each position contributes to the logit of a class.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier; as it was afterwards.
-    inputs : Tensor, shape (batch, channels, *space)
-        What to explain.
-    targets : Tensor of int, shape (batch,)
-        Classes to explain.
-    method : str | callable
-        Name in :data:`EXPLAINERS`, or a function as these.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the model that belong to the subtask, in the order of `targets`.
+    %(classifier)s
+    %(explained)s
+    %(explainer)s
+    %(classes)s
 
     Returns
     -------
     heatmaps : Tensor, shape (batch, *space)
         Sum of the attributions over the channels.
     """
+    if not isinstance(inputs, Tensor):
+        raise TypeError(
+            f"A heatmap explains one tensor of inputs, got {type(inputs).__name__}: wrap the model "
+            "in a module that takes this tensor and holds the other inputs."
+        )
     if isinstance(method, str) and method not in EXPLAINERS:
         raise ValueError(f"There is no explanation {method!r}: pass one of {list(EXPLAINERS)}.")
     explain = EXPLAINERS[method] if isinstance(method, str) else method
@@ -156,7 +145,7 @@ def heatmaps(
 
 
 def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """Cosine between heatmaps.
+    """Return the cosine similarity of two sets of heatmaps.
 
     Parameters
     ----------
@@ -166,36 +155,34 @@ def similarity(one: Tensor, other: Tensor) -> Tensor:
     Returns
     -------
     similarity : Tensor, shape (batch,)
-        From -1 to 1, whatever the scale of each.
+        Similarity of each pair, from -1 to 1. The scale of the heatmaps does not matter.
     """
     return functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1)
 
 
+@fill_doc
 def agreement(
     teacher: nn.Module,
     student: nn.Module,
-    loader: Iterable,
+    data: Iterable,
     method: str | Explainer = "integrated_gradients",
     *,
     classes: Classes | None = None,
 ) -> Tensor:
-    """Similarity of teacher's and student's heatmaps for the class that the teacher chooses.
+    """Compare the teacher's and the student's heatmaps for the class that the teacher chooses.
 
     Parameters
     ----------
     teacher, student : torch.nn.Module
-        Two classifiers on the same device.
-    loader : iterable
-        Batches of inputs, or of inputs and targets.
-    method : str | callable
-        Name in :data:`EXPLAINERS`, or a function as these.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the teacher that the student's outputs stand for.
+        Two classifiers on the same device; the student has the outputs of the subtask only.
+    %(data)s
+    %(explainer)s
+    %(classes)s
 
     Returns
     -------
     similarity : Tensor, shape (n_samples,)
-        Cosine of each pair of heatmaps.
+        Cosine similarity of each pair of heatmaps.
 
     Examples
     --------
@@ -206,15 +193,16 @@ def agreement(
     tensor(1.)
     """
     found = []
-    for inputs, _ in batches(loader, device_of(teacher)):
+    for inputs, _ in batches(data, device_of(teacher)):
         with frozen(teacher), torch.no_grad():
-            targets = choose(teacher(inputs), classes).argmax(dim=1)
+            targets = choose(call(teacher, inputs), classes).argmax(dim=1)
         theirs = heatmaps(teacher, inputs, targets, method, classes=classes)
         ours = heatmaps(student, inputs, targets, method)
         found.append(similarity(theirs, ours).cpu())
     return torch.cat(found)
 
 
+@fill_doc
 def pixel_flipping(
     model: nn.Module,
     inputs: Tensor,
@@ -225,33 +213,34 @@ def pixel_flipping(
     steps: int = 16,
     fill: float = 0.0,
 ) -> Tensor:
-    """Logit of a class while patches are overwritten, those that speak for it most first.
+    """Measure the logit of a class while patches are overwritten, the most relevant ones first.
+
+    The faster the logit falls, the better the heatmaps explain the model.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier; as it was afterwards.
-    inputs : Tensor, shape (batch, channels, *space)
-        What was explained.
-    targets : Tensor of int, shape (batch,)
-        Classes that were explained.
+    %(classifier)s
+    %(explained)s
     maps : Tensor, shape (batch, *space)
-        Heatmaps; the faster the logit falls, the better they know the model.
+        Heatmaps of the inputs.
     patch : int
-        Side of a patch, which divides all sides.
+        Side of a patch in positions. It must divide all sides of the inputs.
     steps : int
-        Equal numbers of patches to overwrite one after the other, until none is left.
+        Number of steps in which all patches are overwritten, equally many in each.
     fill : float
-        What they are overwritten with.
+        Value that replaces the inputs.
 
     Returns
     -------
     curve : Tensor, shape (batch, steps + 1)
-        The logit, from the whole input to none of it.
+        Logit before the first step and after each step.
     """
     n_axes = maps.ndim - 1
     if any(side % patch for side in maps.shape[1:]):
-        raise ValueError(f"Patches of {patch} do not divide the sides {tuple(maps.shape[1:])}.")
+        raise ValueError(
+            f"Patches of {patch} do not divide the sides {tuple(maps.shape[1:])}: pass another "
+            "patch."
+        )
     pool = getattr(functional, f"avg_pool{n_axes}d")
     scores = pool(maps[:, None], patch)
     rank = scores.flatten(1).argsort(dim=1, descending=True).argsort(dim=1).float()
@@ -268,38 +257,37 @@ def pixel_flipping(
 # %% Clever Hans
 
 
+@fill_doc
 def mark_effect(
     model: nn.Module,
-    loader: Iterable,
+    data: Iterable,
     mark: Callable[[Tensor], Tensor],
     *,
     classes: Classes | None = None,
 ) -> dict[str, float]:
-    """What a mark in the inputs, which should mean nothing, does to the decisions.
+    """Measure how a meaningless mark in the inputs changes the decisions.
 
-    A teacher may know a class by a watermark in its images, like the horse Clever Hans who read
-    the sums from his questioner's face. A student of other classes should not inherit that.
+    A teacher may recognize a class by a watermark in its images, as the horse Clever Hans read the
+    results of sums from his questioner's face. A student of other classes should not inherit this.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier; as it was afterwards.
-    loader : iterable
-        Batches of inputs and labels.
+    %(classifier)s
+    %(data)s
     mark : callable
-        Puts the mark into a batch of inputs.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the model to choose among, in the order of the labels; None for all.
+        Function that returns the inputs of a batch with the mark in them.
+    %(classes)s
 
     Returns
     -------
     effect : dict of float
-        Shares from 0 to 1: ``accuracy``, ``accuracy_marked``, and ``changed`` decisions.
+        Fractions from 0 to 1: the ``accuracy``, the ``accuracy_marked`` with the mark, and the
+        decisions ``changed`` by it.
     """
     sums, total = torch.zeros(3), 0
     with frozen(model), torch.inference_mode():
-        for inputs, labels in batches(loader, device_of(model)):
-            outputs = [choose(model(x), classes) for x in (inputs, mark(inputs))]
+        for inputs, labels in batches(data, device_of(model)):
+            outputs = [choose(call(model, x), classes) for x in (inputs, mark(inputs))]
             check_labels(labels, outputs[0])
             plain, marked = (output.argmax(dim=1) for output in outputs)
             found = [plain == labels, marked == labels, plain != marked]
@@ -314,14 +302,14 @@ def mark_effect(
 
 
 def plot_heatmaps(images: Tensor, maps: Mapping[str, Tensor]):
-    """Draw images and heatmaps, a row for each image.
+    """Draw images and heatmaps, with one row for each image.
 
     Parameters
     ----------
     images : Tensor, shape (n, 3 or 1, height, width)
-        Images of any range, which is stretched.
+        Images. The range of each is scaled to black and white.
     maps : dict of Tensor, shape (n, height, width)
-        Heatmaps by the name of the model; red speaks for the class, blue against it.
+        Heatmaps by the name of the model. Red raises the logit of the class, blue lowers it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Students as files for other programs, each checked against torch."""
+"""Files of a student for other programs, each compared with torch before it is kept."""
 
 from __future__ import annotations
 
@@ -10,29 +10,34 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from subdistill.data import Inputs, arguments, call
+from subdistill.files import replacing
 from subdistill.models import frozen, unwrap
 
 
 def export_student(
-    student: nn.Module, path: str | Path, inputs: Tensor, *, tolerance: float = 1e-4
+    student: nn.Module, path: str | Path, inputs: Inputs, *, tolerance: float = 1e-4
 ) -> float:
-    """Write a student, read the file again, and compare what comes out.
+    """Write a student to a file that gives the same outputs as torch.
+
+    The file is read again and compared with the student. If the outputs differ, it is deleted, and
+    an older file of the same name stays as it is.
 
     Parameters
     ----------
     student : torch.nn.Module
-        The student; as it was afterwards.
+        The student. Its mode and parameters are restored afterwards.
     path : str | pathlib.Path
-        File to write; its ending says how, see :data:`FORMATS`.
-    inputs : Tensor, shape (batch, ...)
-        Two inputs or more; programs take any batch.
+        File to write. Its suffix is the format, see :data:`subdistill.export.FORMATS`.
+    inputs : Tensor | tuple of Tensor | dict of Tensor
+        Inputs of the student, two samples or more. The exported program takes any batch size.
     tolerance : float
-        Largest difference, relative to the largest output.
+        Largest allowed difference, relative to the largest output.
 
     Returns
     -------
     difference : float
-        The largest difference between the outputs, relative to the largest output.
+        Largest difference between the outputs, relative to the largest output.
 
     Raises
     ------
@@ -49,22 +54,23 @@ def export_student(
     path, inner = Path(path), unwrap(student)
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}.")
-    if len(inputs) < 2:
-        raise ValueError("Pass two inputs or more, so that programs know the batch from the rest.")
-    with frozen(inner), torch.no_grad():
-        wanted = inner(inputs)
-        found = FORMATS[path.suffix](inner, path, inputs)
-    difference = float((found - wanted).abs().max() / wanted.abs().max())
-    if not difference <= tolerance:
-        raise ValueError(
-            f"{path} gives other outputs than torch: the largest difference is {difference:.2g} of "
-            "the largest output. Export to another format."
-        )
+    args, kwargs = arguments(inputs)
+    if min(map(len, (*args, *kwargs.values()))) < 2:
+        raise ValueError("Pass two samples or more, so that the axis of the batch is known.")
+    with replacing(path) as new, frozen(inner), torch.no_grad():
+        wanted = call(inner, inputs)
+        found = FORMATS[path.suffix](inner, new, inputs)
+        difference = float((found - wanted).abs().max() / wanted.abs().max())
+        if not difference <= tolerance:
+            raise ValueError(
+                f"{path} would give other outputs than torch: the largest difference is "
+                f"{difference:.2g} of the largest output. Export to another format."
+            )
     return difference
 
 
-def _state(student: nn.Module, path: Path, inputs: Tensor) -> Tensor:
-    """Parameters and buffers."""
+def _state(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
+    """Write parameters and buffers; return the outputs of a student that has read them."""
     from safetensors.torch import load_file, save_file
 
     save_file({k: v.contiguous() for k, v in student.state_dict().items()}, path)
@@ -72,36 +78,46 @@ def _state(student: nn.Module, path: Path, inputs: Tensor) -> Tensor:
     for tensor in (*other.parameters(), *other.buffers()):
         tensor.zero_()
     other.load_state_dict(load_file(path))
-    return other(inputs)
+    return call(other, inputs)
 
 
-def _program(student: nn.Module, path: Path, inputs: Tensor) -> Tensor:
-    """A graph for torch without the code of the student."""
-    shapes = ({0: Dim("batch")},)
-    torch.export.save(torch.export.export(student, (inputs,), dynamic_shapes=shapes), path)
-    return torch.export.load(path).module()(inputs)
+def _program(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
+    """Write a graph that torch runs without the student's code; return its outputs."""
+    args, kwargs = arguments(inputs)
+    batch = {0: Dim("batch")}
+    shapes = dict.fromkeys(kwargs, batch) or (batch,) * len(args)
+    torch.export.save(torch.export.export(student, args, kwargs, dynamic_shapes=shapes), path)
+    return call(torch.export.load(path).module(), inputs)
 
 
-def _onnx(student: nn.Module, path: Path, inputs: Tensor) -> Tensor:
-    """A graph for onnxruntime and others."""
+def _onnx(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
+    """Write a graph for onnxruntime and other programs; return its outputs.
+
+    Inputs have the names of the keyword arguments, or else ``inputs``, ``inputs_1`` and so on.
+    """
     import onnxruntime
 
+    args, kwargs = arguments(inputs)
+    names = list(kwargs) or [f"inputs_{k}" if k else "inputs" for k in range(len(args))]
+    batch = {0: "batch"}
     torch.onnx.export(
-        student, (inputs,), path, input_names=["inputs"], output_names=["outputs"],
-        dynamic_shapes=({0: "batch"},), external_data=False, verbose=False,
+        student, args, path, kwargs=kwargs, input_names=names, output_names=["outputs"],
+        dynamic_shapes=dict.fromkeys(kwargs, batch) or (batch,) * len(args),
+        external_data=False, verbose=False,
     )  # fmt: skip
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"inputs": inputs.cpu().numpy()})
-    return torch.from_numpy(found).to(inputs.device)
+    tensors = zip(names, (*args, *kwargs.values()), strict=True)
+    (found,) = session.run(None, {name: tensor.cpu().numpy() for name, tensor in tensors})
+    return torch.from_numpy(found).to(next(iter((*args, *kwargs.values()))).device)
 
 
-FORMATS: dict[str, Callable[[nn.Module, Path, Tensor], Tensor]] = {
+FORMATS: dict[str, Callable[[nn.Module, Path, Inputs], Tensor]] = {
     ".safetensors": _state,
     ".pt2": _program,
     ".onnx": _onnx,
 }
-"""Writers by the ending of the file: parameters, a torch.export program, an ONNX graph.
+"""Functions that write a file, by its suffix: parameters, a torch.export program, an ONNX graph.
 
-TorchScript is not among them: torch warns when it is written and when it is read, and names
-torch.export as its successor. ``torch.jit.trace(student.eval(), inputs)`` still makes it.
+TorchScript is not among them: torch warns when it is written and when it is read, and recommends
+torch.export instead. ``torch.jit.trace(student.eval(), inputs)`` still makes it.
 """

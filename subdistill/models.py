@@ -1,4 +1,4 @@
-"""A model of torch: without its wrappers, its layers by name, frozen while it teaches."""
+"""A torch model: without its wrappers, its layers by name, frozen while it teaches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model itself, without the wrappers of compilation and parallel training."""
+    """Return the model without the wrappers of compilation and parallel training."""
     if hasattr(model, "_orig_mod"):
         return unwrap(model._orig_mod)
     if isinstance(model, (DataParallel, DistributedDataParallel)):
@@ -20,10 +20,10 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name, or raise with the names that are close to it."""
-    modules = dict(model.named_modules())
-    if name not in modules or not name:
-        close = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or list(modules)[1:6]
+    """Return the module of a name; if there is none, raise an error that lists close names."""
+    modules = {known: module for known, module in model.named_modules() if known}
+    if name not in modules:
+        close = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or list(modules)[:5]
         raise ValueError(
             f"{type(model).__name__} has no layer {name!r}; close names are {', '.join(close)} "
             "(all: dict(model.named_modules()))."
@@ -33,12 +33,12 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Keep a model in evaluation mode and without gradients, whoever calls its ``train()``.
+    """Keep a model in evaluation mode and without gradients, even if ``train()`` is called.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model; it is changed in place, and as it was afterwards.
+        The model, which is changed in place. Its mode and parameters are restored afterwards.
 
     Yields
     ------

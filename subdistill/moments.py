@@ -1,7 +1,7 @@
-"""What a layer carries, and what the output makes of it: streaming second moments.
+"""Second moments of a layer's activations and of the gradients of the output.
 
 Activations a and their context c, the gradient of a scalar of the output with respect to a, are
-seen once and never stored: memory does not grow with the data.
+seen once and never stored, so that memory does not grow with the data.
 """
 
 from __future__ import annotations
@@ -12,63 +12,39 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from subdistill._docs import fill_doc
 from subdistill.capture import Capture
-from subdistill.data import Classes, batches, check_labels, choose, device_of
+from subdistill.data import batches, call, device_of
 from subdistill.models import frozen
+from subdistill.subtask import Classes, check_labels, choose
 
 Scalar = Callable[[Tensor, Tensor | None], Tensor]
-"""Takes output and targets of a batch; returns one number for each sample, shape (batch,)."""
+"""Function of output and targets of a batch; returns a number for each sample, shape (batch,)."""
 
 Rules = Callable[[nn.Module], AbstractContextManager]
-"""Takes a model; returns a context in which its gradients are relevances."""
+"""Function of a model; returns a context in which the model's gradients are relevances."""
 
 POSITIONS = 20
-"""Random positions of each sample that count (Chormai et al., 2026)."""
+"""Number of random positions that are used of each sample (Chormai et al., 2026)."""
 
 
 # %% Scalars of the output
 
 
 def margin(output: Tensor, targets: Tensor | None) -> Tensor:
-    """Winning logit minus the runner-up (Chormai et al., 2026).
-
-    Parameters
-    ----------
-    output : Tensor, shape (batch, n_classes)
-        Logits.
-    targets : Tensor | None
-        Not used.
-
-    Returns
-    -------
-    scalar : Tensor, shape (batch,)
-        One number for each sample, zero or more.
-    """
+    """Return the largest logit minus the second largest (Chormai et al., 2026), shape (batch,)."""
     if output.ndim != 2 or output.shape[1] < 2:
         raise ValueError(
             "The margin needs logits of two classes or more, but the output has the shape "
-            f"{tuple(output.shape)}: pass context=lambda output, targets: ..., which returns one "
-            "number for each sample."
+            f"{tuple(output.shape)}: pass context=lambda output, targets: ..., a function that "
+            "returns one number for each sample."
         )
     best = output.topk(2, dim=1).values
     return best[:, 0] - best[:, 1]
 
 
 def target_logit(output: Tensor, targets: Tensor | None) -> Tensor:
-    """Logit of the true class.
-
-    Parameters
-    ----------
-    output : Tensor, shape (batch, n_classes)
-        Logits.
-    targets : Tensor of int, shape (batch,)
-        True classes.
-
-    Returns
-    -------
-    scalar : Tensor, shape (batch,)
-        One number for each sample.
-    """
+    """Return the logit of the true class, shape (batch,)."""
     check_labels(targets, output)
     return output.gather(1, targets[:, None]).squeeze(1)
 
@@ -86,12 +62,12 @@ class Moments:
     Parameters
     ----------
     n_channels : int
-        The number of channels d.
+        Number of channels d.
 
     Attributes
     ----------
     n : int
-        Positions seen.
+        Number of positions seen.
 
     Examples
     --------
@@ -106,13 +82,13 @@ class Moments:
 
     def __init__(self, n_channels: int):
         self.n = 0
-        self._shift = None  # of the first batch: near the mean, so that products cancel little
+        self._shift = None  # mean of the first batch: subtracted, so that few digits cancel
         self._sums = torch.zeros(2, n_channels, dtype=torch.float64)
         self._products = torch.zeros(3, n_channels, n_channels, dtype=torch.float64)
         self._has_context = False
 
     def update(self, activations: Tensor, context: Tensor | None = None) -> None:
-        """Add positions.
+        """Add the values at some positions.
 
         Parameters
         ----------
@@ -121,7 +97,7 @@ class Moments:
         context : Tensor, shape (n, d) | None
             Gradients c at the same positions.
         """
-        single = activations.device.type == "mps"  # which knows no double precision
+        single = activations.device.type == "mps"  # has no double precision
         a = activations.to(torch.float32 if single else torch.float64)
         if self._shift is None:
             self._shift = a.mean(dim=0)
@@ -168,9 +144,10 @@ class Moments:
             )
 
 
+@fill_doc
 def measure_moments(
     teacher: nn.Module,
-    loader: Iterable,
+    data: Iterable,
     layers: Iterable[str],
     *,
     context: str | Scalar | None = "margin",
@@ -179,44 +156,36 @@ def measure_moments(
     rules: Rules | None = None,
     seed: int = 0,
 ) -> dict[str, Moments]:
-    """Moments of several layers in one pass over the data: one forward and one backward.
+    """Measure the moments of several layers in one pass over the data.
+
+    Each batch is run forward and backward once (Chormai et al., 2026, arXiv:2601.05913).
 
     Parameters
     ----------
-    teacher : torch.nn.Module
-        The teacher; as it was afterwards.
-    loader : iterable
-        Batches of the subtask: inputs, or inputs and targets.
+    %(teacher)s
+    %(data)s
     layers : iterable of str
         Names of the teacher's layers.
-    context : str | callable | None
-        Name in :data:`CONTEXTS`, or a function of output and targets that returns one number
-        for each sample; None to leave gradients out.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the teacher that belong to the subtask; None for all.
+    %(context)s
+    %(classes)s
     positions : int | None
-        Random positions to keep of each sample; None for all.
+        Number of random positions that are used of each sample. None for all positions.
     rules : callable | None
         Rules of layer-wise relevance propagation, such as ``EpsilonPlus().context`` with zennit's
-        composite; the context is then relevance divided by activation, in the gradient's place.
+        composite. The context is then relevance divided by activation instead of the gradient.
     seed : int
-        Of the random positions.
+        Seed of the random positions.
 
     Returns
     -------
     moments : dict of Moments
-        One for each layer.
-
-    References
-    ----------
-    Chormai et al. (2026), arXiv:2601.05913.
+        Moments of each layer.
 
     Examples
     --------
     >>> import torch
-    >>> from torch import nn
     >>> from subdistill import measure_moments
-    >>> teacher = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    >>> teacher = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Linear(4, 3))
     >>> measure_moments(teacher, [torch.randn(8, 5)], ["0"])["0"].n
     8
     """
@@ -230,9 +199,9 @@ def measure_moments(
     moments: dict[str, Moments] = {}
     captured = Capture(teacher, layers, gradients=scalar is not None)
     with frozen(teacher), rules(teacher) if rules else nullcontext(), captured:
-        for inputs, targets in batches(loader, device_of(teacher)):
+        for inputs, targets in batches(data, device_of(teacher)):
             with torch.set_grad_enabled(scalar is not None):
-                output = choose(teacher(inputs), classes)
+                output = choose(call(teacher, inputs), classes)
                 wanted = scalar(output, targets) if scalar else None
                 if rules:
                     wanted = _relevance_of(output, wanted)
@@ -249,7 +218,7 @@ def measure_moments(
 
 
 def _relevance_of(output: Tensor, scalar: Tensor) -> Tensor:
-    """Return a scalar whose gradient at the output is output times gradient of the other one."""
+    """Return a scalar whose gradient is the output times the gradient of another scalar."""
     (slope,) = torch.autograd.grad(scalar.sum(), output, retain_graph=True)
     return (output * (output * slope).detach()).flatten(1).sum(dim=1)
 
@@ -257,7 +226,7 @@ def _relevance_of(output: Tensor, scalar: Tensor) -> Tensor:
 def _sample_positions(
     maps: list[Tensor], positions: int | None, generator: torch.Generator
 ) -> list[Tensor]:
-    """Values (n, channels) of maps at the same random positions of each sample."""
+    """Return values (n, channels) of maps at the same random positions of each sample."""
     rows = [m.flatten(2).transpose(1, 2) for m in maps]
     n_samples, n_positions, _ = rows[0].shape
     if positions is not None and positions < n_positions:

@@ -1,8 +1,8 @@
-"""What a student is asked to imitate: the teacher's output, and its layers in many ways.
+"""Losses of a student: from the teacher's output, and from its layers in many ways.
 
-A layer loss is a module made for one pair of layers, called with the aligned maps of the student
-(batch, m, positions) and the teacher (batch, d, positions). Any callable that takes a
-:class:`Pair` and returns such a module is one too.
+A layer loss is a module for one pair of layers. It is called with the aligned maps of the student
+(batch, m, positions) and the teacher (batch, d, positions). An objective is any callable that takes
+a :class:`Pair` and returns such a module.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from subdistill._docs import fill_doc
 from subdistill.adapter import Centring, Projector, Rotation, align, mix
 from subdistill.subspace import Subspace
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers to be made alike.
+    """A student's layer and the teacher's layer that it learns from.
 
     Attributes
     ----------
     n_student, n_teacher : int
-        Channels m and d.
+        Numbers of channels m and d.
     subspace : Subspace | None
-        What of the teacher's layer matters; needed by "subdistill" alone.
+        Relevant subspace of the teacher's layer; only the objective "subdistill" needs it.
     """
 
     n_student: int
@@ -46,7 +47,7 @@ def kd_loss(output: Tensor, wanted: Tensor, temperature: float = 4.0) -> Tensor:
     output, wanted : Tensor, shape (batch, n_classes)
         Logits of student and teacher.
     temperature : float
-        What the logits are divided by.
+        Number that the logits are divided by.
 
     Returns
     -------
@@ -74,13 +75,14 @@ def kd_loss(output: Tensor, wanted: Tensor, temperature: float = 4.0) -> Tensor:
 class SubDistill(nn.Module):
     """Match the teacher's relevant subspace up to a rotation (Chormai et al., 2026).
 
-    || R (s - running mean) - U^T (t - mu) ||^2, averaged over positions and samples and divided
-    by the variance kept, sum_i u_i^T S_a u_i: a student that does nothing has the loss 1.
+    The loss is || R (s - running mean) - U^T (t - mu) ||^2, averaged over positions and samples
+    and divided by the variance in the subspace, sum_i u_i^T S_a u_i. A student whose maps are
+    constant has the loss 1.
 
     Parameters
     ----------
     pair : Pair
-        With a subspace of at most as many dimensions as the student has channels.
+        Pair with a subspace, of at most as many dimensions as the student has channels.
     """
 
     needs_subspace = True
@@ -109,7 +111,7 @@ class SubDistill(nn.Module):
 
 
 class FitNet(nn.Module):
-    """Predict the teacher's map by an affine map of the student's (Romero et al., 2015)."""
+    """Predict the teacher's channels from the student's by an affine map (Romero et al., 2015)."""
 
     def __init__(self, pair: Pair):
         super().__init__()
@@ -121,7 +123,7 @@ class FitNet(nn.Module):
 
 
 class AttentionTransfer(nn.Module):
-    """Match where the channels' energy lies (Zagoruyko and Komodakis, 2017, eq. 2, squared)."""
+    """Match the energy at each position (Zagoruyko and Komodakis, 2017, eq. 2, squared)."""
 
     def __init__(self, pair: Pair):
         super().__init__()
@@ -135,8 +137,8 @@ class AttentionTransfer(nn.Module):
 class VID(nn.Module):
     """Bound the information shared with the teacher (Ahn et al., 2019, eq. 4 to 6).
 
-    The teacher's channels are Gaussian with a mean that the student predicts by three affine
-    maps, and a variance of its own for each channel.
+    The teacher's channels are Gaussian. The student predicts their mean by three affine maps;
+    each channel has a learned variance.
     """
 
     def __init__(self, pair: Pair):
@@ -146,7 +148,7 @@ class VID(nn.Module):
         self.scale = nn.Parameter(torch.full((d, 1), 4.99))  # softplus: about 5
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood of a channel, without constants, shape ()."""
+        """Return the mean negative log-likelihood without constants, shape ()."""
         variance = functional.softplus(self.scale) + 1e-5
         error = (self.projector(student) - teacher).square()
         return 0.5 * (error / variance + variance.log()).mean()
@@ -182,7 +184,7 @@ class SPKD(nn.Module):
 class CRD(nn.Module):
     """Tell the same sample from the others of the batch (Tian et al., 2020).
 
-    Negatives are the rest of the batch, as in later contrastive work, not a memory bank.
+    The negatives are the rest of the batch, as in later contrastive work, not a memory bank.
     """
 
     def __init__(self, pair: Pair, n_features: int = 128, temperature: float = 0.07):
@@ -192,7 +194,7 @@ class CRD(nn.Module):
         self.temperature = temperature
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the cross-entropy of finding the partner, in both directions, shape ()."""
+        """Return the cross-entropy of finding the same sample, in both directions, shape ()."""
         one = functional.normalize(self.student(student.mean(dim=2)), dim=1)
         other = functional.normalize(self.teacher(teacher.mean(dim=2)), dim=1)
         logits = one @ other.T / self.temperature
@@ -214,11 +216,11 @@ OBJECTIVES: dict[str, LayerLoss | None] = {
     "spkd": SPKD,
     "crd": CRD,
 }
-"""Layer losses by name; all stand beside the loss of the output, "kd" has nothing else."""
+"""Layer losses by name. Each is added to the loss of the output; "kd" has that loss only."""
 
 
 def find_objective(objective: str | LayerLoss | None) -> LayerLoss | None:
-    """Return the layer loss of that name, or what is one already."""
+    """Return the layer loss of a name; a function is returned as it is."""
     if not isinstance(objective, str):
         return objective
     if objective not in OBJECTIVES:
@@ -229,19 +231,20 @@ def find_objective(objective: str | LayerLoss | None) -> LayerLoss | None:
 # %% Both
 
 
+@fill_doc
 class Objective(nn.Module):
     """Loss of the output plus `weight` times the sum of the layers' losses, in single precision.
 
     Parameters
     ----------
     pairs : dict of Pair
-        Pairs of layers by a name.
+        Pairs of layers by the name of the teacher's layer.
     layer_loss : str | callable | None
-        Name in :data:`OBJECTIVES`, or a function of a :class:`Pair` that returns a module.
+        Name in :data:`subdistill.objectives.OBJECTIVES`, or a function of a
+        :class:`subdistill.Pair` that returns a module. None for the loss of the output only.
     weight : float
-        Weight lambda of the layers.
-    output_loss : callable
-        Function of the outputs of student and teacher that returns a scalar.
+        Weight lambda of the layers' losses.
+    %(output_loss)s
 
     Examples
     --------
@@ -277,7 +280,7 @@ class Objective(nn.Module):
         output, wanted : Tensor, shape (batch, ...)
             Outputs of student and teacher.
         maps : dict of (Tensor, Tensor), shape (batch, channels, *space)
-            Maps of student and teacher for each pair.
+            Maps of student and teacher of each pair.
 
         Returns
         -------

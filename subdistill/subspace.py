@@ -1,4 +1,4 @@
-"""Subspaces of a layer's channels: what of a teacher is worth learning."""
+"""Subspaces of a layer's channels: the part of a teacher that is worth learning."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from subdistill._docs import fill_doc
+from subdistill.files import replacing
 from subdistill.moments import Moments, measure_moments
 
 Basis = Callable[[Moments, torch.Generator], tuple[Tensor, Tensor]]
-"""Takes moments and a generator; returns spectrum (d,) and basis (d, d), the best column first."""
+"""Function of moments and generator; returns spectrum (d,) and basis (d, d), best column first."""
 
 
 # %% Bases
 
 
 def prca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Relevant components by a matrix without negative eigenvalues (Chormai et al., 2026)."""
+    """Return eigenvectors of the semi-definite relevance matrix (Chormai et al., 2026)."""
     return _eigen(definite_relevance(moments))
 
 
@@ -40,37 +42,37 @@ def definite_relevance(moments: Moments) -> Tensor:
     if s_a.trace() <= 0 or s_c.trace() <= 0:
         what = "activations do not vary" if s_a.trace() <= 0 else "gradients are zero"
         raise ValueError(
-            f"The {what} in this layer: choose another one, more data, or another context (after "
-            "the last block of a transformer, only the class token reaches the output)."
+            f"The {what} in this layer: choose another layer, more data, or another context. "
+            "(After the last block of a transformer, only the class token reaches the output.)"
         )
     ratio = (s_c.trace() / s_a.trace()).sqrt()
     return moments.cross + moments.cross.T + 2 * ratio * s_a + 2 / ratio * s_c
 
 
 def plain_prca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Relevant components by S_ac + S_ca, which is indefinite (Chormai et al., 2024)."""
+    """Return eigenvectors of S_ac + S_ca, which is indefinite (Chormai et al., 2024)."""
     return _eigen(moments.cross + moments.cross.T)
 
 
 def pca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Principal components of the activations, S_a."""
+    """Return principal components of the activations, from S_a."""
     return _eigen(moments.activation)
 
 
 def gradient_pca(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Principal components of the gradients, S_c."""
+    """Return principal components of the gradients, from S_c."""
     return _eigen(moments.context)
 
 
 def random(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random directions, and the variance of each."""
+    """Return random directions, and the variance of the activations along each."""
     s_a = moments.activation
     basis = torch.linalg.qr(torch.randn(s_a.shape, generator=generator, dtype=s_a.dtype)).Q
     return (basis * (s_a @ basis)).sum(dim=0), basis
 
 
 def identity(moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """All channels as they are."""
+    """Return all channels, unchanged."""
     s_a = moments.activation
     return s_a.diagonal(), torch.eye(len(s_a), dtype=s_a.dtype)
 
@@ -87,7 +89,7 @@ SUBSPACES: dict[str, Basis] = dict(
 
 
 def find_basis(method: str | Basis) -> Basis:
-    """Return the basis of that name, or what is one already."""
+    """Return the basis of a name; a function is returned as it is."""
     if not isinstance(method, str):
         return method
     if method not in SUBSPACES:
@@ -96,7 +98,7 @@ def find_basis(method: str | Basis) -> Basis:
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors, the largest first."""
+    """Return eigenvalues and eigenvectors, the largest first."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     return values.flip(0), vectors.flip(1)
 
@@ -115,7 +117,7 @@ class Subspace:
     basis : Tensor, shape (d, k)
         Orthonormal columns U.
     spectrum : Tensor, shape (d,)
-        Eigenvalues, or what else the basis is ordered by, of all d directions.
+        Eigenvalues of all d directions, or the other numbers by which the basis is ordered.
     variance : Tensor, shape (k,)
         Variance of the activations along each column, u_i^T S_a u_i.
     total_variance : Tensor, shape ()
@@ -130,16 +132,16 @@ class Subspace:
 
     @property
     def rank(self) -> int:
-        """The number of dimensions k."""
+        """Number of dimensions k."""
         return self.basis.shape[1]
 
     @property
     def energy(self) -> float:
-        """Share of the variance of the activations that lies in the subspace."""
+        """Fraction of the variance of the activations that lies in the subspace."""
         return float(self.variance.sum() / self.total_variance)
 
     def project(self, values: Tensor) -> Tensor:
-        """Coordinates in the subspace.
+        """Return coordinates in the subspace.
 
         Parameters
         ----------
@@ -154,12 +156,12 @@ class Subspace:
         return (values - self.mean.to(values)) @ self.basis.to(values)
 
     def reconstruct(self, coordinates: Tensor) -> Tensor:
-        """Activations that have given coordinates and nothing outside of the subspace.
+        """Return activations with given coordinates that lie in the subspace.
 
         Parameters
         ----------
         coordinates : Tensor, shape (..., k)
-            What :meth:`project` returns.
+            Coordinates, as :meth:`project` returns them.
 
         Returns
         -------
@@ -174,7 +176,7 @@ class Subspace:
         Parameters
         ----------
         rank : int
-            Columns to keep.
+            Number of columns to keep.
 
         Returns
         -------
@@ -188,25 +190,26 @@ class Subspace:
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
-        """Write the subspace.
+        """Write the subspace to a file.
 
         Parameters
         ----------
         path : str | pathlib.Path
-            File to write (.safetensors).
+            File to write (.safetensors). A file of this name is replaced.
         """
         from safetensors.torch import save_file
 
-        save_file({name: value.contiguous() for name, value in vars(self).items()}, path)
+        with replacing(path) as new:
+            save_file({name: value.contiguous() for name, value in vars(self).items()}, new)
 
     @classmethod
     def load(cls, path: str | Path) -> Subspace:
-        """Read what :meth:`save` wrote.
+        """Read a subspace from a file.
 
         Parameters
         ----------
         path : str | pathlib.Path
-            The file.
+            File that :meth:`save` wrote.
 
         Returns
         -------
@@ -221,22 +224,21 @@ class Subspace:
         return cls(**parts)
 
 
+@fill_doc
 def make_subspace(
     moments: Moments, rank: int, method: str | Basis = "prca", *, seed: int = 0
 ) -> Subspace:
-    """Subspace of a layer whose moments are known.
+    """Find a subspace of a layer from its moments.
 
     Parameters
     ----------
     moments : Moments
         Moments of the layer.
     rank : int
-        Dimensions k, at most the number of channels.
-    method : str | callable
-        Name in :data:`SUBSPACES`, or a function of moments and generator that returns spectrum
-        and basis.
+        Number of dimensions k, at most the number of channels.
+    %(method)s
     seed : int
-        Of random subspaces.
+        Seed of random subspaces.
 
     Returns
     -------
@@ -246,8 +248,7 @@ def make_subspace(
     Examples
     --------
     >>> import torch
-    >>> from subdistill import Moments
-    >>> from subdistill import make_subspace
+    >>> from subdistill import Moments, make_subspace
     >>> moments = Moments(2)
     >>> moments.update(torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [4.0, 0.0]]))
     >>> make_subspace(moments, 1, "pca").basis.abs()
@@ -263,71 +264,63 @@ def make_subspace(
     return Subspace(*(part.float().contiguous() for part in parts))
 
 
+@fill_doc
 def fit_subspaces(
     teacher: nn.Module,
-    loader: Iterable,
+    data: Iterable,
     ranks: Mapping[str, int],
     method: str | Basis = "prca",
     *,
     seed: int = 0,
     **options,
 ) -> dict[str, Subspace]:
-    """Subspaces of several layers in one pass over the data.
+    """Find subspaces of several layers in one pass over the data.
 
     Parameters
     ----------
-    teacher : torch.nn.Module
-        The teacher; as it was afterwards.
-    loader : iterable
-        Batches of the subtask: inputs, or inputs and targets.
+    %(teacher)s
+    %(data)s
     ranks : dict of int
-        Dimensions k for each layer's name.
-    method : str | callable
-        Name in :data:`SUBSPACES`, or a function of moments and generator that returns spectrum
-        and basis.
+        Number of dimensions k by the name of each layer.
+    %(method)s
     seed : int
-        Of random positions and random subspaces.
+        Seed of random positions and random subspaces.
     **options : dict
-        Context, classes, positions and rules for
+        The arguments `context`, `classes`, `positions` and `rules` of
         :func:`subdistill.measure_moments`.
 
     Returns
     -------
     subspaces : dict of Subspace
-        One for each layer.
-
-    References
-    ----------
-    Chormai et al. (2026), arXiv:2601.05913.
+        Subspace of each layer.
 
     Examples
     --------
     >>> import torch
-    >>> from torch import nn
     >>> from subdistill import fit_subspaces
-    >>> teacher = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    >>> teacher = torch.nn.Sequential(torch.nn.Linear(5, 4))
     >>> fit_subspaces(teacher, [torch.randn(8, 5)], {"0": 2})["0"].rank
     2
     """
     basis_of = find_basis(method)
-    moments = measure_moments(teacher, loader, ranks, seed=seed, **options)
+    moments = measure_moments(teacher, data, ranks, seed=seed, **options)
     return {
         name: make_subspace(moments[name], rank, basis_of, seed=seed)
         for name, rank in ranks.items()
     }
 
 
+@fill_doc
 def check_rank(rank: int, most: int, method: str | Basis = "prca") -> None:
-    """Raise if a layer of so many channels has no subspace of that rank.
+    """Raise if a layer has no subspace of a given rank.
 
     Parameters
     ----------
     rank : int
-        Dimensions k.
+        Number of dimensions k.
     most : int
-        Channels.
-    method : str | callable
-        As for :func:`make_subspace`.
+        Number of channels of the layer.
+    %(method)s
     """
     if not 1 <= rank <= most:
         raise ValueError(f"The rank must be between 1 and the {most} channels, got {rank}.")

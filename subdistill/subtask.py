@@ -1,18 +1,87 @@
-"""Samples of a subtask: some classes, groups of classes, a share of them."""
+"""Classes of a subtask: among the outputs of a model, and among the samples of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-# %% Classes
+from subdistill._docs import fill_doc
+
+Classes = Sequence[int | Sequence[int]]
+"""Classes of a subtask, in the order of its labels: single ones, or groups that count as one."""
+
+
+# %% Outputs
+
+
+@fill_doc
+def choose(output: Tensor, classes: Classes | None) -> Tensor:
+    """Return the logits of a subtask.
+
+    Parameters
+    ----------
+    output : Tensor, shape (batch, n_outputs)
+        Logits of all classes.
+    %(classes)s
+
+    Returns
+    -------
+    logits : Tensor, shape (batch, n_classes)
+        Logits of the subtask's classes. The logit of a group is the log-sum-exp of its outputs,
+        so that its probability is the sum of theirs.
+    """
+    if classes is None:
+        return output
+    groups = [[c] if isinstance(c, int) else list(c) for c in classes]
+    if output.ndim != 2 or not all(0 <= c < output.shape[1] for group in groups for c in group):
+        raise ValueError(
+            f"The classes {list(classes)} are not all among the outputs, which have the shape "
+            f"{tuple(output.shape)}: count from 0, or pass classes=None for all."
+        )
+    return torch.stack([output[:, group].logsumexp(dim=1) for group in groups], dim=1)
+
+
+@fill_doc
+class Subtask(nn.Module):
+    """A model whose output is restricted to a subtask.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A classifier.
+    %(classes)s
+    """
+
+    def __init__(self, model: nn.Module, classes: Classes | None):
+        super().__init__()
+        self.model, self.classes = model, classes
+
+    def forward(self, *args, **kwargs) -> Tensor:
+        """Return the logits of the subtask; the arguments are those of the model."""
+        return choose(self.model(*args, **kwargs), self.classes)
+
+
+def check_labels(labels: Tensor | None, output: Tensor) -> None:
+    """Raise if there are no labels, or if a label is not the number of an output."""
+    if labels is None:
+        raise ValueError("The batches hold no labels: pass data of inputs and labels.")
+    low, high = labels.aminmax()
+    if low < 0 or high >= output.shape[1]:
+        raise ValueError(
+            f"The labels go from {low} to {high}, but the subtask has the classes 0 to "
+            f"{output.shape[1] - 1}: choose and renumber them with "
+            "subdistill.select_classes(data, classes)."
+        )
+
+
+# %% Samples
 
 
 def labels_of(data: Dataset) -> Tensor:
-    """Labels of all samples without reading the images.
+    """Return the labels of all samples without reading the images.
 
     Parameters
     ----------
@@ -22,7 +91,7 @@ def labels_of(data: Dataset) -> Tensor:
     Returns
     -------
     labels : Tensor of int, shape (n_samples,)
-        The labels.
+        Label of each sample.
     """
     if isinstance(data, Subset):
         return labels_of(data.dataset)[torch.as_tensor(data.indices, dtype=torch.long)]
@@ -30,13 +99,13 @@ def labels_of(data: Dataset) -> Tensor:
         if hasattr(data, name):
             return torch.as_tensor(getattr(data, name)).long()
     raise ValueError(
-        f"{type(data).__name__} does not tell its labels: give it an attribute `targets`, a list "
-        "with the class of each sample."
+        f"The labels of {type(data).__name__} are not known: give it an attribute `targets`, a "
+        "list with the class of each sample."
     )
 
 
 class Selection(Dataset):
-    """Samples of some classes, with labels from 0 on.
+    """Some samples of a data set, with new labels.
 
     Parameters
     ----------
@@ -45,7 +114,7 @@ class Selection(Dataset):
     indices : sequence of int
         Samples to keep.
     targets : sequence of int
-        Their new labels.
+        New label of each of these samples.
     """
 
     def __init__(self, data: Dataset, indices: Sequence[int], targets: Sequence[int]):
@@ -58,16 +127,16 @@ class Selection(Dataset):
         return self.data[self.indices[number]][0], self.targets[number]
 
 
-def select_classes(data: Dataset, classes: Sequence[int | Sequence[int]]) -> Selection:
-    """Samples of a subtask, with its labels.
+def select_classes(data: Dataset, classes: Classes) -> Selection:
+    """Select the samples of a subtask, and number their labels from 0.
 
     Parameters
     ----------
     data : torch.utils.data.Dataset
-        Pairs of image and label; see :func:`labels_of`.
+        Pairs of image and label; see :func:`subdistill.subtask.labels_of`.
     classes : sequence of (int | sequence of int)
-        Classes in the order of their new labels; a group counts as one class. With two groups
-        this is some versus others.
+        Classes in the order of their new labels. A group counts as one class: two groups make a
+        subtask of some classes against others.
 
     Returns
     -------
@@ -101,21 +170,21 @@ def select_classes(data: Dataset, classes: Sequence[int | Sequence[int]]) -> Sel
 
 
 def split(data: Dataset, fraction: float, *, seed: int = 0) -> tuple[Subset, Subset]:
-    """Draw a share of each class.
+    """Split a data set in two, with the same fraction of each class in the first part.
 
     Parameters
     ----------
     data : torch.utils.data.Dataset
         See :func:`labels_of`.
     fraction : float
-        Share of the first part, of each class, at least one sample.
+        Fraction of each class that goes to the first part, at least one sample.
     seed : int
-        Of the draw.
+        Seed of the random draw.
 
     Returns
     -------
     part, rest : torch.utils.data.Subset
-        The share, and what is left.
+        The first part, and the remaining samples.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"The fraction must be above 0 and at most 1, got {fraction}.")
@@ -128,6 +197,3 @@ def split(data: Dataset, fraction: float, *, seed: int = 0) -> tuple[Subset, Sub
         part += order[:size]
         rest += order[size:]
     return Subset(data, sorted(part)), Subset(data, sorted(rest))
-
-
-# %% Images

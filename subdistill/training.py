@@ -1,13 +1,13 @@
-"""The loop of a distillation."""
+"""The training loop: recipe, epochs, checkpoints and log."""
 
 from __future__ import annotations
 
 import csv
 import math
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from subdistill._docs import fill_doc
 from subdistill.capture import Capture
-from subdistill.data import Classes, batches, check_labels, choose
+from subdistill.data import Inputs, batches, call
+from subdistill.files import replacing
 from subdistill.models import unwrap
 from subdistill.objectives import Objective
+from subdistill.subtask import Classes, check_labels, choose
+
+Score = Callable[[nn.Module, object], float]
+"""Function of a student and validation data; the largest number is best."""
 
 CHECKPOINT = "checkpoint.ckpt"
 
@@ -31,35 +37,37 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = dict(
     halve=lambda epoch, epochs: 0.5 ** (epoch // 25),
     cosine=lambda epoch, epochs: 0.5 * (1 + math.cos(math.pi * epoch / epochs)),
 )
-"""Factors of the learning rate, from the epoch and the number of epochs."""
+"""Functions of the epoch and the number of epochs that return a factor of the learning rate."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """Settings of a training.
 
     Attributes
     ----------
     epochs : int
-        Passes over the data.
+        Number of passes over the data.
     weight : float
-        Weight lambda of the layers beside the loss of the output.
+        Weight lambda of the layers' losses; the weight of the output's loss is 1.
     rank : int | None
-        Dimensions of the subspaces; None for as many as both layers of a pair have channels.
+        Number of dimensions of the subspaces. None for the number of channels of the student's or
+        the teacher's layer, whichever is smaller.
     learning_rate, weight_decay : float
-        Of AdamW.
+        Learning rate and weight decay of the optimizer, AdamW.
     schedule : str
-        Name in :data:`SCHEDULES`.
+        Name in :data:`subdistill.training.SCHEDULES`, how the learning rate changes.
     accumulate : int
-        Batches of a step.
+        Number of batches whose gradients are added up for one step of the optimizer.
     clip : float | None
-        Largest norm of the gradient.
+        Largest norm of the gradient. None for no limit.
     ema : float
-        Decay of the running average of the weights, which is then what is kept; 0 for none.
+        Decay of the running average of the weights. If it is not 0, the average is what is scored
+        and kept.
     patience : int | None
-        Epochs without a better score after which to stop.
+        Number of epochs without a better score after which the training stops. None to go on.
     seed : int
-        Of all random numbers of the training, not of the student's first weights.
+        Seed of all random numbers of the training. The student's initial weights are drawn before.
     """
 
     epochs: int = 100
@@ -83,6 +91,7 @@ class Recipe:
             raise ValueError("A recipe needs at least one epoch, and one batch for each step.")
 
 
+@fill_doc
 class Step(nn.Module):
     """Student and objective in one module, so that parallel training sees all parameters.
 
@@ -91,11 +100,10 @@ class Step(nn.Module):
     student : torch.nn.Module
         The student.
     objective : Objective
-        Its losses.
-    layers : dict of str
-        The student's layer for each of the teacher's.
+        Losses of the student.
+    %(layer_names)s
     captured : Capture
-        Of the student's layers, open while the module runs.
+        Outputs of the student's layers; the context must be open when the module runs.
     """
 
     def __init__(
@@ -106,40 +114,39 @@ class Step(nn.Module):
         self.layers, self.captured = layers, captured
 
     def forward(
-        self, inputs: Tensor, wanted: Tensor, teacher_maps: Mapping[str, Tensor]
+        self, inputs: Inputs, wanted: Tensor, teacher_maps: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Compute the losses of a batch, given output and maps of the teacher."""
-        output, found = self.student(inputs), self.captured.maps()
+        """Compute the losses of a batch, given the teacher's output and maps."""
+        output, found = call(self.student, inputs), self.captured.maps()
         maps = {name: (found[self.layers[name]], teacher_maps[name]) for name in self.layers}
         return self.objective(output, wanted, maps)
 
 
+@fill_doc
 class Training:
-    """A training that can stop after any epoch and go on.
+    """A training that can stop after any epoch and be resumed.
 
     Parameters
     ----------
     teacher, student : torch.nn.Module
-        The teacher, frozen, and the student, both on the device.
+        The frozen teacher and the student, on the same device.
     objective : Objective
-        The losses.
-    layers : dict of str
-        The student's layer for each of the teacher's.
-    classes : sequence of (int | sequence of int) | None
-        Outputs of the teacher that the student's outputs stand for.
+        Losses of the student.
+    %(layer_names)s
+    %(classes)s
     recipe : Recipe
-        How to train.
+        Settings of the training.
     folder : pathlib.Path | None
-        For checkpoint and log.
+        Folder of checkpoint and log. If it holds a checkpoint, the training is resumed.
     fabric : lightning_fabric.Fabric
-        Devices and precision.
+        Devices, precision and loggers.
 
     Attributes
     ----------
     history : list of dict
         Losses, learning rate and score of each epoch.
     best_epoch : int
-        Epoch of the weights that are kept, from 0.
+        Epoch of the best weights, from 0.
     """
 
     def __init__(
@@ -156,8 +163,9 @@ class Training:
         self._teacher, self._student, self._layers = teacher, student, layers
         self._classes, self._recipe = classes, recipe
         self._folder, self._fabric = folder, fabric
-        self._captured, self._wanted = Capture(student, layers.values()), Capture(teacher, layers)
-        step = Step(student, objective, layers, self._captured)
+        self._student_maps = Capture(student, layers.values())
+        self._teacher_maps = Capture(teacher, layers)
+        step = Step(student, objective, layers, self._student_maps)
         optimizer = torch.optim.AdamW(
             step.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -166,11 +174,11 @@ class Training:
             step=self._step, optimizer=self._optimizer,
             epoch=0, history=[], best={}, best_epoch=-1, best_score=-math.inf,
         )  # fmt: skip
-        self._kept = unwrap(student)
+        self._scored = unwrap(student)
         if recipe.ema:
             decay = get_ema_multi_avg_fn(recipe.ema)
-            self._state["average"] = AveragedModel(self._kept, multi_avg_fn=decay)
-            self._kept = self._state["average"].module
+            self._state["average"] = AveragedModel(self._scored, multi_avg_fn=decay)
+            self._scored = self._state["average"].module
         if folder and (folder / CHECKPOINT).exists():
             fabric.load(folder / CHECKPOINT, self._state)
 
@@ -181,82 +189,77 @@ class Training:
 
     @property
     def best_epoch(self) -> int:
-        """Epoch of the weights that are kept."""
+        """Epoch of the best weights, from 0."""
         return self._state["best_epoch"]
 
-    def run(
-        self,
-        data: DataLoader,
-        validation: DataLoader | None,
-        score: Callable[[nn.Module, DataLoader], float],
-    ) -> None:
+    def run(self, data: Iterable, validation: object | None, score: Score) -> None:
         """Train to the end, and load the best weights into the student.
 
         Parameters
         ----------
-        data, validation : torch.utils.data.DataLoader
-            What to train on, and what to choose the best epoch on.
+        data : iterable
+            Batches to train on.
+        validation : object | None
+            Data on which the best epoch is chosen. None to keep the last epoch.
         score : callable
-            Function of student and validation data whose largest value is best.
+            Function of student and validation data that returns a number; the largest is best.
         """
         recipe, state, fabric = self._recipe, self._state, self._fabric
-        loader = fabric.setup_dataloaders(data, move_to_device=False)
+        if isinstance(data, DataLoader):
+            data = fabric.setup_dataloaders(data, move_to_device=False)
         epochs = tqdm(
             range(state["epoch"], recipe.epochs), initial=state["epoch"], total=recipe.epochs,
             unit="epoch", disable=None if fabric.is_global_zero else True,
         )  # fmt: skip
-        with self._captured, self._wanted:
+        with self._student_maps, self._teacher_maps:
             for epoch in epochs:
                 if recipe.patience and epoch - state["best_epoch"] > recipe.patience:
                     break
-                row = self._run_epoch(epoch, loader, validation, score)
+                row = self._run_epoch(epoch, data, validation, score)
                 epochs.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "score") if k in row})
                 fabric.log_dict(row, step=epoch)
                 for logger in fabric.loggers:
-                    logger.save()  # some keep many rows back
+                    logger.save()  # some loggers write only every few rows
                 self._save()
         unwrap(self._student).load_state_dict(state["best"])
 
     def _run_epoch(
-        self,
-        epoch: int,
-        loader: DataLoader,
-        validation: DataLoader | None,
-        score: Callable[[nn.Module, DataLoader], float],
+        self, epoch: int, data: Iterable, validation: object | None, score: Score
     ) -> dict[str, float]:
-        """Train, score, and keep the weights if they are the best; return the row of the log."""
+        """Train, score, and keep the weights if they are the best; return a row of the log."""
         recipe, state = self._recipe, self._state
         seed = np.random.SeedSequence((recipe.seed, epoch)).generate_state(1)[0]
-        torch.manual_seed(int(seed))  # an epoch is a function of the state before it
+        torch.manual_seed(int(seed))  # a resumed epoch draws the same numbers
         rate = recipe.learning_rate * SCHEDULES[recipe.schedule](epoch, recipe.epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        row = {"epoch": epoch, "learning_rate": rate, **self._train_epoch(loader)}
+        row = {"epoch": epoch, "learning_rate": rate, **self._train_epoch(data)}
         if validation is not None:
-            row["score"] = float(score(self._kept, validation))
+            row["score"] = float(score(self._scored, validation))
         better = row.get("score", math.inf) > state["best_score"]
         if validation is None or better or not state["best"]:
-            weights = self._kept.state_dict()
+            weights = self._scored.state_dict()
             state["best"] = {k: v.detach().cpu().clone() for k, v in weights.items()}
             state["best_epoch"], state["best_score"] = epoch, row.get("score", -math.inf)
         state["history"].append(row)
         state["epoch"] = epoch + 1
         return row
 
-    def _train_epoch(self, loader: DataLoader) -> dict[str, float]:
+    def _train_epoch(self, data: Iterable) -> dict[str, float]:
         """Train on all batches and return the mean of each loss."""
         fabric, recipe = self._fabric, self._recipe
         self._step.train()
         sums, n_batches = Counter(), 0
-        for inputs, targets in batches(loader, fabric.device):
+        for inputs, targets in batches(data, fabric.device):
             with torch.no_grad(), fabric.autocast():
-                wanted = choose(self._teacher(inputs), self._classes)
-            if targets is not None and targets.dtype == torch.long and wanted.ndim == 2:
+                wanted = choose(call(self._teacher, inputs), self._classes)
+            labelled = isinstance(targets, Tensor) and targets.dtype == torch.long
+            if labelled and wanted.ndim == 2:
                 check_labels(targets, wanted)
             n_batches += 1
             waits = n_batches % recipe.accumulate > 0
             with fabric.no_backward_sync(self._step, enabled=waits):
-                losses = self._step(inputs, wanted, self._wanted.maps())
+                losses = self._step(inputs, wanted, self._teacher_maps.maps())
                 values = torch.stack([x.detach() for x in losses.values()]).tolist()
                 values = dict(zip(losses, values, strict=True))
                 self._check_finite(values, inputs, targets)
@@ -269,7 +272,7 @@ class Training:
         return {name: value / n_batches for name, value in sums.items()}
 
     def _update(self) -> None:
-        """Take a step with the gradients there are."""
+        """Take a step with the gradients that were added up."""
         if self._recipe.clip:
             self._fabric.clip_gradients(self._step, self._optimizer, max_norm=self._recipe.clip)
         self._optimizer.step()
@@ -278,26 +281,27 @@ class Training:
             self._state["average"].update_parameters(unwrap(self._student))
 
     def _check_finite(
-        self, losses: Mapping[str, float], inputs: Tensor, targets: Tensor | None
+        self, losses: Mapping[str, float], inputs: Inputs, targets: Tensor | None
     ) -> None:
-        """Stop at a loss that is no number, with the batch for a closer look."""
+        """Stop if the loss is infinite or not a number, and write the batch to a file."""
         if not math.isfinite(losses["loss"]):
             folder = self._folder or Path(tempfile.mkdtemp(prefix="subdistill-"))
             torch.save({"inputs": inputs, "targets": targets}, folder / "bad_batch.pt")
             values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
             raise RuntimeError(
-                f"The loss is not finite ({values}); the batch is in {folder / 'bad_batch.pt'}. "
-                "Lower learning_rate, set clip in the recipe, or look for infinite inputs."
+                f"The loss is not finite ({values}). Lower learning_rate or set clip in the "
+                f"recipe, or look for infinite inputs in the batch, {folder / 'bad_batch.pt'}."
             )
 
     def _save(self) -> None:
-        """Write checkpoint and log, the checkpoint whole or not at all."""
+        """Write checkpoint and log."""
         if not self._folder:
             return
-        self._fabric.save(self._folder / f"{CHECKPOINT}.new", self._state)
-        if self._fabric.is_global_zero:
-            os.replace(self._folder / f"{CHECKPOINT}.new", self._folder / CHECKPOINT)
-            with (self._folder / "log.csv").open("w", newline="") as file:
+        path, first = self._folder / CHECKPOINT, self._fabric.is_global_zero
+        with replacing(path) if first else nullcontext(path) as new:
+            self._fabric.save(new, self._state)  # all processes must call it; the first one writes
+        if first:
+            with replacing(self._folder / "log.csv") as new, new.open("w", newline="") as file:
                 writer = csv.DictWriter(file, self.history[0])
                 writer.writeheader()
                 writer.writerows(self.history)

@@ -72,3 +72,32 @@ def loader(shuffle=True, batch_size=16, **kwargs):
 
 def same(one, other):
     return all(torch.equal(v, other[k]) for k, v in one.items())
+
+
+class Shifted(Net):
+    """A net of two inputs: images, and what is added to their channels."""
+
+    def forward(self, images, shift):
+        return super().forward(images + shift[..., None, None])
+
+
+class Simulated:
+    """Three new batches for each epoch, drawn from torch's random numbers."""
+
+    def __init__(self, fail_at=None):
+        self.fail_at, self.n_batches = fail_at, 0
+
+    def __iter__(self):
+        for _ in range(3):
+            self.n_batches += 1
+            if self.n_batches == self.fail_at:
+                raise Stop
+            yield (torch.randn(16, 2, 6, 6), torch.randn(16, 2)), None
+
+
+class Stop(Exception):
+    """A training is killed."""
+
+
+def hook_count(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())

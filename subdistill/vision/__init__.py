@@ -1,1 +1,1 @@
-"""Classifiers of images: models, images and classes by name, and a command."""
+"""Distillation of image classifiers: models, images and classes by name, and a command."""

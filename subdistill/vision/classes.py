@@ -34,22 +34,22 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
 
 
 def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int]]:
-    """Numbers of classes that are given by name.
+    """Return the numbers of classes that are given by name.
 
     Parameters
     ----------
     names : sequence of str
         Names of all classes, in the order of their numbers; see :func:`class_names`.
     classes : sequence
-        Each a number, a name or some of several with commas between them ("tench" for "tench, Tinca
-        tinca"), a word with an asterisk at its end for all names that contain it
-        ("terrier*"), a superclass of CIFAR-100, which stands for its five classes, or a list of
-        these, which becomes a group that counts as one class.
+        Each entry is a number; a name, or one of several names that are separated by commas
+        ("tench" for "tench, Tinca tinca"); a word with an asterisk at its end, for all names that
+        contain it ("terrier*"); a superclass of CIFAR-100, for its five classes; or a list of such
+        entries, which becomes a group that counts as one class.
 
     Returns
     -------
     numbers : list of (int | list of int)
-        What ``classes`` of :func:`subdistill.distill` takes.
+        Numbers and groups of numbers, as the argument `classes` of :func:`subdistill.distill`.
 
     Examples
     --------
@@ -72,7 +72,9 @@ def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int
 def _find(names: Sequence[str], entry: int | str) -> list[int]:
     if isinstance(entry, int):
         if not 0 <= entry < len(names):
-            raise ValueError(f"There is no class {entry}, only 0 to {len(names) - 1}.")
+            raise ValueError(
+                f"There is no class {entry}: pass a number from 0 to {len(names) - 1}."
+            )
         return [entry]
     words = set(entry.split(", "))
     found = [n for n, name in enumerate(names) if entry == name or words <= {*name.split(", ")}]
@@ -91,18 +93,18 @@ def _find(names: Sequence[str], entry: int | str) -> list[int]:
 
 
 def class_names(data: Dataset) -> list[str]:
-    """Names of all classes in words, in the order of their numbers.
+    """Return the names of all classes in words, in the order of their numbers.
 
     Parameters
     ----------
     data : torch.utils.data.Dataset
-        A data set of torchvision or an ImageFolder, which have ``classes``.
+        A data set with an attribute ``classes``, as those of torchvision and ImageFolder.
 
     Returns
     -------
     names : list of str
-        Synonyms have commas between them. Numbers of WordNet, which are the folders of ImageNet,
-        get its words before them, by timm: "Chihuahua, n02085620".
+        Names; synonyms are separated by commas. If the names are identifiers of WordNet, like the
+        folders of ImageNet, their words are put before them, by timm: "Chihuahua, n02085620".
     """
     names = [name if isinstance(name, str) else ", ".join(name) for name in data.classes]
     if not all(re.fullmatch(r"n\d{8}", name) for name in names):

@@ -1,4 +1,4 @@
-"""Command of ``mne-invkit`` that this package adds."""
+"""The command ``mne-invkit distill-vision``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from pathlib import Path
 
 
 def add_commands(commands, common) -> None:
-    """Add ``distill-vision`` to the commands; `common` has the options that all share."""
+    """Add the command to ``mne-invkit``; `common` has the options of all commands."""
     parser = commands.add_parser(
         "distill-vision", parents=[common],
-        help="distill a classifier of images to some of its classes",
+        help="distill an image classifier to some of its classes",
     )  # fmt: skip
-    parser.add_argument("folder", type=Path, help="folder of the run, resumed if there is one")
-    parser.add_argument("--config", type=Path, help="what to do (.yaml)")
+    parser.add_argument(
+        "folder", type=Path, help="folder of the run, which is resumed if it was stopped"
+    )
+    parser.add_argument("--config", type=Path, help="file of the configuration (.yaml)")
     parser.add_argument(
         "--set", dest="options", action="append", default=[], metavar="NAME=VALUE",
         help="entry of the configuration, such as objective=kd, classes=[cat,dog] or "
-        "recipe.epochs=20; repeat for more",
+        "recipe.epochs=20; may be repeated",
     )  # fmt: skip
     parser.set_defaults(run=_distill_vision)
 

@@ -1,4 +1,4 @@
-"""Images in folders, or from torchvision, as tensors."""
+"""Images from folders or from torchvision, as tensors."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from subdistill.vision.models import IMAGENET_MEAN, IMAGENET_STD
 def load_images(
     source: str | Path, *, train: bool = True, root: str | Path = "data", transform: Callable
 ) -> Dataset:
-    """Images with labels and the names of their classes.
+    """Load images with labels and the names of their classes.
 
     Parameters
     ----------
     source : str | pathlib.Path
-        A folder with ``train`` and ``test`` or ``val`` in it, each with a folder for each class,
-        or ``torchvision/<name>`` of a data set that lies in `root` already.
+        A folder with the folders ``train`` and ``test`` (or ``val``), which hold one folder of
+        images for each class; or ``torchvision/<name>``, a data set of torchvision in `root`.
     train : bool
-        Whether to take the part for training.
+        Whether to load the training images or the test images.
     root : str | pathlib.Path
-        Where torchvision looks.
+        Folder of torchvision's data sets. Nothing is downloaded.
     transform : callable
-        Turns an image into what the models take; see :func:`image_transform`.
+        Function that turns an image into an input of the models, see
+        :func:`subdistill.vision.images.image_transform`.
 
     Returns
     -------
     data : torch.utils.data.Dataset
-        With ``classes``, a list of names.
+        Images with labels; its attribute ``classes`` is the list of names.
     """
     try:
         from torchvision import datasets
@@ -44,7 +45,9 @@ def load_images(
         make = getattr(datasets, name, None)
         if name not in datasets.__all__:
             close = difflib.get_close_matches(name, datasets.__all__, n=5, cutoff=0.4)
-            raise ValueError(f"torchvision has no data set {name!r}; close are {', '.join(close)}.")
+            raise ValueError(
+                f"torchvision has no data set {name!r}; close names are {', '.join(close)}."
+            )
         by_flag = "train" in inspect.signature(make).parameters
         part = {"train": train} if by_flag else {"split": "train" if train else "test"}
         return make(root, transform=transform, **part)
@@ -64,21 +67,21 @@ def image_transform(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> Callable:
-    """Turn an image of PIL into a normalized tensor.
+    """Make a function that turns an image of PIL into a normalized tensor.
 
     Parameters
     ----------
     size : int
-        Height and width.
+        Height and width of the tensor.
     train : bool
-        Whether to shift by up to an eighth and flip at random.
+        Whether to shift images by up to an eighth of the size and flip them at random.
     mean, std : sequence of float
-        Of red, green and blue, which images are normalized with.
+        Mean and standard deviation of red, green and blue for the normalization.
 
     Returns
     -------
     transform : callable
-        For :func:`load_images`.
+        The argument `transform` of :func:`load_images`.
     """
     from torchvision.transforms import v2
 

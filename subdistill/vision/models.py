@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of red, green and blue; what most teachers want images normalized with."""
+"""Mean and standard deviation of red, green and blue, by which most teachers want images scaled."""
 
 
 # %% Models of our own
@@ -23,10 +23,10 @@ class SmallCNN(nn.Module):
     Parameters
     ----------
     n_classes : int
-        Outputs.
+        Number of outputs.
     widths : sequence of int
-        Channels of the stages; each but the first halves the resolution. The default has 18,428
-        parameters with four classes.
+        Number of channels of each stage. Each stage but the first halves the resolution. With four
+        classes, the default has 18,428 parameters.
 
     Examples
     --------
@@ -62,9 +62,9 @@ class ResidualBlock(nn.Module):
     Parameters
     ----------
     n_in, n_out : int
-        Channels.
+        Number of channels of the input and the output.
     stride : int
-        Of the first convolution and the shortcut.
+        Stride of the first convolution and of the shortcut.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int):
@@ -78,15 +78,19 @@ class ResidualBlock(nn.Module):
         self.stride, self.pad = stride, (n_out - n_in) // 2
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is summed: subsampled inputs with channels of zeros, and the residual."""
+        """Return the two terms: subsampled inputs padded with channels of zeros, and residual."""
         shortcut = x[:, :, :: self.stride, :: self.stride]
         shortcut = functional.pad(shortcut, (0, 0, 0, 0, self.pad, self.pad))
         return shortcut, self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
 
+    def finish(self, total: Tensor) -> Tensor:
+        """Return the output, given the sum of the branches."""
+        return self.relu2(total)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, n_in, height, width) to (batch, n_out, height', width')."""
         shortcut, residual = self.branches(x)
-        return self.relu2(shortcut + residual)
+        return self.finish(shortcut + residual)
 
 
 class CifarResNet(nn.Module):
@@ -95,9 +99,9 @@ class CifarResNet(nn.Module):
     Parameters
     ----------
     n_classes : int
-        Outputs.
+        Number of outputs.
     n_blocks : int
-        Blocks n of each of the three stages; the depth is 6 n + 2.
+        Number n of blocks in each of the three stages. The network has 6 n + 2 layers.
 
     References
     ----------
@@ -131,7 +135,7 @@ MODELS: dict[str, Callable[[int], nn.Module]] = {
     "cifar_resnet56": lambda n_classes: CifarResNet(n_classes, 9),
     "small_cnn": SmallCNN,
 }
-"""Models of this package by name, from the number of classes."""
+"""Functions of the number of classes that make the models of this package, by name."""
 
 
 # %% Loading
@@ -140,7 +144,7 @@ MODELS: dict[str, Callable[[int], nn.Module]] = {
 def load_model(
     name: str, *, n_classes: int | None = None, weights: str | Path | None = "pretrained"
 ) -> nn.Module:
-    """Make a model of timm, torchvision or this package.
+    """Load a model of timm, torchvision or this package.
 
     Small students like those of Chormai et al. (2026) are ``small_cnn``,
     ``timm/mobilenetv4_conv_small`` and ``timm/efficientformer_l1``.
@@ -150,10 +154,11 @@ def load_model(
     name : str
         ``timm/<name>``, ``torchvision/<name>``, or a name in :data:`MODELS`.
     n_classes : int | None
-        Outputs; None for as many as the model has by default, or a file of this package's.
+        Number of outputs. None for the default of timm and torchvision, or for the number in the
+        file of weights of a model of this package.
     weights : str | pathlib.Path | None
-        "pretrained" for those that timm or torchvision download, a file with a state dict
-        (.safetensors, or what ``torch.save`` wrote), or None for random ones.
+        "pretrained" for weights that timm or torchvision download, a file with a state dict
+        (.safetensors, or written by ``torch.save``), or None for random weights.
 
     Returns
     -------
@@ -207,8 +212,8 @@ def _torchvision(name: str, n_classes: int | None, pretrained: bool) -> nn.Modul
     if pretrained:
         if n_classes is not None:
             raise ValueError(
-                "torchvision's pretrained models have outputs of their own: leave n_classes out, "
-                "or pass weights=None for a student."
+                "torchvision's pretrained models have a fixed number of outputs: leave n_classes "
+                "out, or pass weights=None for a student."
             )
         return models.get_model(name, weights="DEFAULT")
     return models.get_model(name, weights=None, num_classes=n_classes or 1000)

@@ -1,4 +1,4 @@
-"""Distillation of a classifier of images, from a configuration to files."""
+"""Distill an image classifier: from a configuration to the files of the student."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ from subdistill.vision.models import load_model
 
 @dataclass(frozen=True)
 class Config:
-    """What to distill, as it stands in a YAML file.
+    """Configuration of a distillation, as in a YAML file.
 
     Attributes
     ----------
     teacher, student : str
-        Names for :func:`subdistill.vision.models.load_model`.
+        Names of the models, see :func:`subdistill.vision.models.load_model`.
     data : str
-        Images, for :func:`subdistill.vision.images.load_images`, whose classes are the teacher's.
+        Source of the images, see :func:`subdistill.vision.images.load_images`. The classes must be
+        those of the teacher's outputs, in the same order.
     teacher_weights, student_weights : str | None
-        As for :func:`subdistill.vision.models.load_model`.
+        Weights of the models, see :func:`subdistill.vision.models.load_model`.
     root : str
-        Where data sets of torchvision lie.
+        Folder of torchvision's data sets.
     classes : list | None
-        The subtask, for :func:`subdistill.vision.classes.find_classes`; None for all classes.
+        Classes of the subtask, see :func:`subdistill.vision.classes.find_classes`. None for all.
     fraction : float
-        Share of the training images to use.
+        Fraction of the training images that is used.
     validation : float
-        Share of these that the best epoch is chosen on.
+        Fraction of the used images on which the best epoch is chosen.
     size : int
         Height and width of the images.
     batch_size, workers : int
-        Images of a batch, and processes that load them.
+        Number of images in a batch, and number of processes that load them.
     layers : dict | None
-        As for :func:`subdistill.distill`.
+        Pairs of layers, see :func:`subdistill.distill`. None to pair them automatically.
     objective, subspace, context : str
-        As for :func:`subdistill.distill`.
+        Names of objective, subspace and context, see :func:`subdistill.distill`.
     precision : str
-        Of Lightning Fabric, such as "bf16-mixed".
+        Precision of Lightning Fabric, such as "bf16-mixed".
     recipe : dict
         Fields of :class:`subdistill.Recipe`.
     """
@@ -80,10 +81,10 @@ def read_config(path: Path | None, options: list[str]) -> Config:
     Parameters
     ----------
     path : pathlib.Path | None
-        YAML file.
+        YAML file. None to read the options only.
     options : list of str
-        Entries ``NAME=VALUE`` that come on top, the values in YAML; ``recipe.NAME`` for those
-        of the recipe.
+        Entries ``NAME=VALUE`` that replace those of the file, with values in YAML. The entries of
+        the recipe are called ``recipe.NAME``.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def read_config(path: Path | None, options: list[str]) -> Config:
     names = [f.name for f in fields(Config)]
     unknown = sorted(set(entries).difference(names))
     if unknown:
-        raise ValueError(f"There is no entry {unknown[0]!r}; there are {', '.join(names)}.")
+        raise ValueError(f"There is no entry {unknown[0]!r}: pass one of {', '.join(names)}.")
     missing = [name for name in ("teacher", "student", "data") if name not in entries]
     if missing:
         raise ValueError(f"{missing[0]} is missing: pass --set {missing[0]}=..., or --config.")
@@ -113,31 +114,33 @@ def read_config(path: Path | None, options: list[str]) -> Config:
 
 
 def run(config: Config, folder: Path) -> dict[str, float | str]:
-    """Distill, test, and write the student.
+    """Distill a student, test it, and write it to a file.
 
     Parameters
     ----------
     config : Config
-        What to do.
+        The configuration.
     folder : pathlib.Path
-        For the training, which resumes there, and the student (``student.safetensors``).
+        Folder of the training, which is resumed if it was stopped, and of the student
+        (``student.safetensors``).
 
     Returns
     -------
     found : dict
-        Accuracies of teacher and student on the test images of the subtask, and the file.
+        Accuracies of teacher and student on the test images of the subtask, the best epoch, and
+        the file of the student.
     """
     recipe = Recipe(**config.recipe)
     plain, augmented = (image_transform(config.size, train=flag) for flag in (False, True))
     train = load_images(config.data, root=config.root, transform=augmented)
-    calm = load_images(config.data, root=config.root, transform=plain)
+    train_plain = load_images(config.data, root=config.root, transform=plain)
     test = load_images(config.data, train=False, root=config.root, transform=plain)
     classes = find_classes(class_names(train), config.classes or range(len(train.classes)))
-    subtask = select_classes(train, classes)
-    chosen, _ = split(subtask, config.fraction, seed=recipe.seed)
-    held_out, kept = split(chosen, config.validation, seed=recipe.seed)
-    calm = select_classes(calm, classes)
-    held_out = Subset(calm, [chosen.indices[n] for n in held_out.indices])
+    used, _ = split(select_classes(train, classes), config.fraction, seed=recipe.seed)
+    held_out, kept = split(used, config.validation, seed=recipe.seed)
+    held_out = Subset(
+        select_classes(train_plain, classes), [used.indices[n] for n in held_out.indices]
+    )
 
     def load(data, shuffle=False):
         return DataLoader(data, config.batch_size, shuffle, num_workers=config.workers)

@@ -1,15 +1,14 @@
-"""What is recorded of a model, and that the model is as it was afterwards."""
-
-import copy
+"""What layers return: shapes, maps and gradients; afterwards the hooks are gone."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from distill_cases import hook_count
 from torch import nn
 from torch.nn import functional
 
-from subdistill.capture import Capture
+from subdistill.capture import Capture, hooks, probe
 from subdistill.models import frozen
 
 
@@ -48,10 +47,6 @@ def conv_net(inplace=True):
     ).eval()  # fmt: skip
 
 
-def hooks(model):
-    return sum(len(m._forward_hooks) for m in model.modules())
-
-
 # %% Outputs
 
 
@@ -69,9 +64,24 @@ def test_outputs_before_an_operation_in_place():
 def test_hooks_are_gone_even_after_an_error():
     model = conv_net()
     with pytest.raises(RuntimeError, match="stop"), Capture(model, ["0"]):  # noqa: PT012
-        assert hooks(model) == 1
+        assert hook_count(model) == 1
         raise RuntimeError("stop")
-    assert hooks(model) == 0
+    assert hook_count(model) == 0
+
+
+def test_hook_may_change_the_output():
+    model, x = conv_net(), torch.randn(2, 3, 8, 8)
+    seen = []
+
+    def halve(name, output):
+        seen.append(name)
+        return output / 2
+
+    before = model[4](model[3](model[2](model[1](model[0](x)) / 2)))
+    with hooks(model, {"middle": model[1]}, halve):
+        torch.testing.assert_close(model[:5](x), before)
+    assert seen == ["middle"]
+    assert hook_count(model) == 0
 
 
 def test_tokens_without_class_token():
@@ -145,11 +155,15 @@ def test_gradients_equal_the_analytic_ones(inplace):
 
 
 def test_gradients_through_a_tuple():
-    model = Tokens()
-    with frozen(model), Capture(model, ["block"], gradients=True) as captured:
-        gradients = captured.gradients(model(torch.randn(2, 6, 3))[:, 0])["block"]
-    assert gradients.shape == (2, 4, 6)
-    assert not gradients.any()  # patches no longer reach the head, only the class token does
+    """Patches no longer reach the head, only the class token does, by the weights of the head."""
+    model, x = Tokens(), torch.randn(2, 6, 3)
+    for n_prefix in (1, 0):
+        model.num_prefix_tokens = n_prefix
+        with frozen(model), Capture(model, ["block"], gradients=True) as captured:
+            gradients = captured.gradients(model(x)[:, 0])["block"]
+        expected = torch.zeros(2, 4, 7)
+        expected[:, :, 0] = model.head.weight[0]
+        torch.testing.assert_close(gradients, expected[:, :, n_prefix:])
 
 
 def test_a_layer_that_the_scalar_does_not_see():
@@ -223,42 +237,76 @@ def test_data_parallel_wrapper(tmp_path):
         dist.destroy_process_group()
 
 
+# %% Shapes
+
+
+class Mixed(nn.Module):
+    """A layer that runs twice, one that returns a tuple, one that returns a dict, one unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1))
+        self.pool = nn.AvgPool2d(2)
+        self.block = TupleBlock()
+        self.words, self.unused = Words(), nn.Linear(1, 1)
+
+    def forward(self, x, shift):
+        x = self.pool(self.pool(self.conv(x + shift)))
+        x, _ = self.block(x.flatten(2).transpose(1, 2))
+        return self.words(x)["x"].mean(dim=1)
+
+
+class Words(nn.Module):
+    def forward(self, x):
+        return {"x": x}
+
+
+def test_probe_records_every_call_in_its_order():
+    torch.manual_seed(0)
+    model, inputs = Mixed().train(), (torch.randn(3, 2, 8, 8), torch.ones(1))
+    found = probe(model, inputs)
+    assert [(layer.name, layer.outer, layer.shape) for layer in found.layers] == [
+        ("conv.0", True, (3, 4, 8, 8)),
+        ("conv", True, (3, 4, 8, 8)),
+        ("pool", True, (3, 4, 4, 4)),
+        ("pool", True, (3, 4, 2, 2)),
+        ("block.mix", False, (3, 4, 4)),
+        ("block", True, (3, 4, 4)),
+    ]
+    assert found["pool"] is found.layers[3]
+    assert (found["pool"].n_channels, found["pool"].n_positions) == (4, 4)
+    torch.testing.assert_close(found.output, model(*inputs))
+    assert model.training
+    assert hook_count(model) == 0
+    for name in ("words", "unused"):
+        with pytest.raises(ValueError, match=f"Layer '{name}' returned no map: choose a layer"):
+            found[name]
+    with pytest.raises(ValueError, match=r"no layer 'block.max'; close names are block\.mix"):
+        found["block.max"]
+
+
+def test_probe_agrees_with_the_maps():
+    model, x = Tokens(), torch.randn(2, 6, 3)
+    with Capture(model, ["embed", "block"]) as captured:
+        model(x)
+        shapes = {name: value.shape for name, value in captured.maps().items()}
+    found = probe(model, x)
+    assert {name: found[name].shape for name in shapes} == shapes
+    assert found["block"].layout.n_prefix == 1
+
+
+def test_probe_of_a_wrapped_model():
+    model, x = conv_net(inplace=False), torch.randn(2, 3, 8, 8)
+    compiled = torch.compile(nn.DataParallel(model), backend="eager")
+    assert probe(compiled, x).layers == probe(model, x).layers
+
+
 # %% Bad input
 
 
-def test_unknown_layer_lists_close_names():
-    model = nn.ModuleDict({"layer1": nn.Linear(1, 1), "layer2": nn.Linear(1, 1)})
-    with pytest.raises(ValueError, match=r"no layer 'layer_1'; close names are .*layer1"):
-        Capture(model, ["layer_1"])
-
-
-def test_output_that_is_no_tensor():
-    class Words(nn.Module):
-        def forward(self, x):
-            return {"x": x}
-
+def test_layers_that_do_not_exist_or_return_no_tensor():
     model = nn.Sequential(Words())
+    with pytest.raises(ValueError, match=r"no layer 'layer_1'; close names are 0"):
+        Capture(model, ["layer_1"])
     with Capture(model, ["0"]), pytest.raises(TypeError, match="Layer '0' returns dict"):
         model(torch.zeros(1))
-
-
-# %% Frozen
-
-
-def test_frozen_teacher_stays_in_evaluation():
-    model = conv_net().train()
-    model[2].eval()
-    model[7].weight.requires_grad_(False)
-    before = copy.deepcopy(model.state_dict())
-    parent = nn.ModuleList([model])
-    with frozen(model):
-        with frozen(model):
-            parent.train()
-        model[1].train()
-        assert not any(m.training for m in model.modules())
-        assert not any(p.requires_grad for p in model.parameters())
-        model(torch.randn(4, 3, 8, 8))
-    assert [m.training for m in model] == [True, True, False, *[True] * 5]
-    assert [p.requires_grad for p in model[7].parameters()] == [False, True]
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert not model.eval().training

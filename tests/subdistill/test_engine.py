@@ -1,26 +1,35 @@
-"""The engine: it learns, resumes to the bit, leaves the teacher alone, and says what is wrong."""
+"""The engine learns, leaves the teacher alone, and says what is wrong before it works long."""
 
-import csv
-import subprocess
-import sys
+import json
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from distill_cases import FAST, LAYERS, Net, Noisy, loader, net, same, trained_teacher
-from lightning_fabric import Fabric
-from lightning_fabric.loggers import CSVLogger
+from distill_cases import (
+    FAST,
+    LAYERS,
+    Net,
+    Noisy,
+    Shifted,
+    Simulated,
+    hook_count,
+    loader,
+    net,
+    same,
+    trained_teacher,
+)
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from subdistill.engine import distill
-from subdistill.objectives import OBJECTIVES
+from subdistill.objectives import OBJECTIVES, kd_loss
 from subdistill.subspace import SUBSPACES
-from subdistill.training import SCHEDULES
+from subdistill.training import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,7 @@ def test_teacher_is_unchanged_to_the_bit(teacher, mode):
     assert same(teacher.state_dict(), before)
     assert teacher.training == teacher.norm.training == mode
     assert all(p.requires_grad and p.grad is None for p in teacher.parameters())
-    assert not any(m._forward_hooks for m in teacher.modules())
+    assert not hook_count(teacher)
 
 
 def test_random_numbers_of_the_user_are_left_alone(teacher):
@@ -109,206 +118,140 @@ def test_random_numbers_of_the_user_are_left_alone(teacher):
     assert torch.rand(1) == expected
 
 
-# %% Runs
+# %% Several inputs, any data
 
 
-class Stop(Exception):
-    pass
+class Named(TensorDataset):
+    """Samples whose inputs have names."""
+
+    def __getitem__(self, index):
+        images, shift = super().__getitem__(index)
+        return {"shift": shift, "images": images}
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_resumed_run_equals_an_uninterrupted_one(teacher, tmp_path, ema):
-    """Killed within an epoch: shuffling, noise and dropout come again as they were."""
-    options = dict(
-        layers=LAYERS, validation=loader(shuffle=False, noise=0),
-        recipe=replace(FAST, epochs=4, ema=ema, accumulate=2),
+def shifted(seed, width):
+    torch.manual_seed(seed)
+    return Shifted(width)
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict", "list of batches"])
+def test_several_inputs_are_like_their_sum_in_one(form):
+    """The model adds its two inputs, so that one input that holds the sum is the same."""
+    torch.manual_seed(0)
+    images, shift = torch.randn(32, 2, 6, 6), torch.randn(32, 2)
+    total, pairs = images + shift[..., None, None], list(zip(images, shift, strict=True))
+    one = DataLoader(TensorDataset(total), 16)
+    if form == "tuple":
+        two = DataLoader([(pair, 0.5) for pair in pairs], 16)
+    elif form == "dict":
+        two = DataLoader(Named(images, shift), 16)
+    else:
+        one, two = total.split(16), list(zip(images.split(16), shift.split(16), strict=True))
+        two = [(pair, None) for pair in two]
+    expected = distill(net(0, 8), net(1, 4), one, recipe=FAST)
+    found = distill(shifted(0, 8), shifted(1, 4), two, recipe=FAST)
+    assert found.layers == expected.layers == {"norm": "norm", "conv2": "conv2"}
+    assert found.history == expected.history
+    assert same(found.student.state_dict(), expected.student.state_dict())
+
+
+def test_simulated_batches(tmp_path):
+    """One for the probe, three for the subspaces, three for each epoch; validation of any kind."""
+    data = Simulated()
+    validation = SimpleNamespace(scores=iter([0.2, 0.1, 0.3]))
+    found = distill(
+        shifted(0, 8), shifted(1, 4), data, layers=LAYERS, recipe=FAST,
+        validation=validation, score=lambda student, validation: next(validation.scores),
     )  # fmt: skip
+    assert data.n_batches == 1 + 3 + 3 * FAST.epochs
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+    assert found.best_epoch == 2
 
-    def student():
-        return net(1, 4, dropout=0.3)
 
-    whole = distill(teacher, student(), loader(), folder=tmp_path / "whole", **options)
+def test_data_that_cannot_be_trained_on():
+    run = partial(distill, net(0, 8), net(1, 4))
+    with pytest.raises(TypeError, match="generator ends after one"):
+        run(x for x in [torch.zeros(1, 2, 6, 6)])
+    with pytest.raises(TypeError, match="TensorDataset has no batches"):
+        run(loader(), validation=TensorDataset(torch.zeros(1)))
+    two = SimpleNamespace(world_size=2)
+    with pytest.raises(TypeError, match="share its batches among 2 processes, got Simulated: pass"):
+        run(Simulated(), fabric=two)
 
-    class Failing(Noisy):
-        looks = 0
 
+# %% Bad input
+
+
+def test_errors_come_before_long_work_and_say_what_to_do(teacher):
+    run = partial(distill, teacher, net(1, 4))
+    with pytest.raises(ValueError, match="no layer 'conv_1'; close names are conv1"):
+        run(loader(), layers={"conv_1": "conv1"})
+    with pytest.raises(ValueError, match="no layer 'layer9'"):
+        run(loader(), layers={"conv1": "layer9"})
+    with pytest.raises(ValueError, match="gave no batch"):
+        run(DataLoader(TensorDataset(torch.zeros(0, 2, 6, 6)), 4))
+    with pytest.raises(ValueError, match="no objective 'magic'"):
+        run(loader(), objective="magic")
+    for rank in (5, 0):
+        with pytest.raises(ValueError, match=rf"rank {rank} does not fit layer 'conv1', .* 8 chan"):
+            run(loader(), layers=LAYERS, recipe=replace(FAST, rank=rank))
+    with pytest.raises(ValueError, match="no subspace 'magic'"):
+        run(loader(), layers=LAYERS, subspace="magic")
+    with pytest.raises(ValueError, match="no context 'magic'"):
+        run(loader(), layers=LAYERS, context="magic")
+    with pytest.raises(ValueError, match=r"\(16, 2\), the teacher of \(16, 3\): pass classes="):
+        distill(teacher, net(1, 4, n_classes=2), loader(), layers=LAYERS)
+    with pytest.raises(ValueError, match=r"classes \[0, 3\] are not all among the outputs"):
+        distill(teacher, net(1, 4, n_classes=2), loader(), layers=LAYERS, classes=[0, 3])
+    with pytest.raises(ValueError, match=r"labels go from 0 to 2, .* classes 0 to 1"):
+        distill(teacher, net(1, 4, n_classes=2), loader(), objective="kd", classes=[0, 1])
+    with pytest.raises(ValueError, match="no subspace of 'conv2'"):
+        run(loader(), layers=LAYERS, subspace={"conv1": None})
+    with pytest.raises(ValueError, match="no schedule 'magic'"):
+        Recipe(schedule="magic")
+    with pytest.raises(ValueError, match="at least one epoch"):
+        Recipe(epochs=0)
+
+
+def test_identity_of_too_many_channels_is_refused_before_the_pass(teacher):
+    seen = []
+
+    class Counted(Noisy):
         def __getitem__(self, index):
-            self.looks += 1
-            if self.looks > 48 * 4 + 20:  # probe, subspaces, and into the third epoch
-                raise Stop
+            seen.append(index)
             return super().__getitem__(index)
 
-    data = DataLoader(Failing(), 16, shuffle=True)
-    with pytest.raises(Stop):
-        distill(teacher, student(), data, folder=tmp_path / "parts", **options)
-    rows = (tmp_path / "parts" / "log.csv").read_text().splitlines()
-    assert 1 < len(rows) < 5
-    torch.rand(7)  # the state of the random numbers does not matter
-    parts = distill(teacher, student(), loader(), folder=tmp_path / "parts", **options)
-    assert same(whole.student.state_dict(), parts.student.state_dict())
-    assert whole.history == parts.history
-    one, other = (
-        torch.load(tmp_path / name / "checkpoint.ckpt", weights_only=True)
-        for name in ("whole", "parts")
-    )
-    assert same(one["step"], other["step"])
-    for number, moments in one["optimizer"]["state"].items():
-        assert same(moments, other["optimizer"]["state"][number])
-    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "parts")]
-    assert logs[0] == logs[1]
+    with pytest.raises(ValueError, match='"identity" keeps all 8 channels, not 4'):
+        distill(
+            teacher, net(1, 4), DataLoader(Counted(), 16), layers=LAYERS, subspace="identity"
+        )  # fmt: skip
+    assert seen == list(range(16))  # the batch that tells the channels
 
 
-def test_finished_run_is_only_read(teacher, tmp_path):
-    options = dict(layers=LAYERS, recipe=FAST, folder=tmp_path)
-    first = distill(teacher, net(1, 4), loader(), **options)
-    again = distill(teacher, net(2, 4), loader(), **options)
-    assert same(first.student.state_dict(), again.student.state_dict())
-    with (tmp_path / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in first.history]
+def test_layers_that_do_not_fit_fail_early(teacher):
+    one = nn.Sequential(nn.Flatten(2), nn.Conv1d(2, 4, 2), nn.Flatten(), nn.Linear(140, 3))
+    with pytest.raises(ValueError, match=r"\(16, 4, 35\) cannot be compared with"):
+        distill(teacher, one, loader(), layers={"conv1": "1"})
 
 
-def test_best_epoch_on_validation_is_kept_and_patience_ends(teacher):
-    scores, kept = iter([0.1, 0.5, 0.2, 0.3, 0.9]), []
-
-    def score(model, data):
-        kept.append({k: v.clone() for k, v in model.state_dict().items()})
-        return next(scores)
-
-    found = distill(
-        teacher, net(1, 4), loader(), layers=LAYERS, validation=loader(), score=score,
-        recipe=replace(FAST, epochs=5, patience=2),
-    )  # fmt: skip
-    assert [row["score"] for row in found.history] == [0.1, 0.5, 0.2, 0.3]
-    assert found.best_epoch == 1
-    assert same(found.student.state_dict(), kept[1])
-    assert not same(kept[1], kept[3])
+def test_loss_that_is_not_finite_stops_with_the_batch(teacher, tmp_path):
+    data = DataLoader(TensorDataset(torch.full((4, 2, 6, 6), torch.nan), torch.zeros(4).long()), 4)
+    with pytest.raises(RuntimeError, match=r"output nan.*Lower learning_rate"):
+        distill(teacher, net(1, 4), data, objective="kd", folder=tmp_path)
+    batch = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
+    assert batch["inputs"].isnan().all()
+    assert batch["targets"].tolist() == [0] * 4
 
 
-def test_accumulated_batches_count_like_one(teacher):
-    """Without batch norm, two half batches give the gradient of a whole one."""
-    students = []
-    for batch_size, accumulate in ((16, 1), (8, 2)):
-        data = loader(shuffle=False, noise=0, batch_size=batch_size)
-        recipe = replace(FAST, epochs=1, accumulate=accumulate)
-        found = distill(teacher, net(1, 4, norm=False), data, objective="kd", recipe=recipe)
-        students.append(found.student.state_dict())
-    for name, value in students[0].items():
-        torch.testing.assert_close(value, students[1][name], rtol=1e-4, atol=1e-5)
-
-
-def test_rest_of_an_epoch_is_a_step_of_its_own(teacher):
-    """Three batches of 16 with four for a step: one step, like that of one batch of 48."""
-    students = []
-    for batch_size, accumulate in ((16, 4), (48, 1)):
-        data = loader(shuffle=False, noise=0, batch_size=batch_size)
-        recipe = replace(FAST, epochs=1, accumulate=accumulate)
-        found = distill(teacher, net(1, 4, norm=False), data, objective="kd", recipe=recipe)
-        students.append(found.student.state_dict())
-    before = net(1, 4, norm=False).state_dict()
-    for name, value in students[0].items():  # the first step of AdamW knows no scale
-        torch.testing.assert_close(value, students[1][name], rtol=1e-3, atol=1e-4)
-        assert (value - before[name]).abs().max() > 5e-3
-
-
-def test_average_of_the_weights(teacher):
-    """One epoch of three steps: the average starts at the first and moves by a tenth."""
-    kept = []
-
-    class Recorder(nn.Module):
-        def __init__(self, pair):
-            super().__init__()
-
-        def forward(self, student, teacher):
-            return student.square().mean()
-
-    student = net(1, 4, norm=False)
-    student.head.register_forward_pre_hook(
-        lambda m, x: kept.append(student.conv1.weight.detach().clone()) if m.training else None
-    )
-    options = dict(layers={"conv1": "conv1"}, objective=Recorder)
-    found = distill(
-        teacher, student, loader(shuffle=False, noise=0),
-        recipe=replace(FAST, epochs=2, ema=0.9), **options,
-    )  # fmt: skip
-    expected = None
-    for weight in kept[1:]:  # before each step but the first: after those of the average
-        expected = weight if expected is None else 0.9 * expected + 0.1 * weight
-    # the last step comes after all that was recorded: undo its tenth
-    last = (found.student.conv1.weight.detach() - 0.9 * expected) / 0.1
-    assert len(kept) == 6
-    assert 0 < (last - kept[-1]).abs().max() < 0.02  # one step of AdamW at 0.01
-
-
-def test_learning_rates(teacher):
-    assert [SCHEDULES["halve"](epoch, 100) for epoch in (0, 24, 25, 75)] == [1, 1, 0.5, 0.125]
-    assert [SCHEDULES["cosine"](epoch, 4) for epoch in (0, 2)] == pytest.approx([1, 0.5])
-    found = distill(
-        teacher, net(1, 4), loader(), objective="kd", recipe=replace(FAST, schedule="cosine")
-    )
-    assert [r["learning_rate"] for r in found.history] == pytest.approx([0.01, 0.0075, 0.0025])
-
-
-# %% Devices
-
-
-def test_mixed_precision(teacher):
-    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    found = distill(
-        teacher, net(1, 4), loader(), layers=LAYERS, recipe=replace(FAST, clip=1.0), fabric=fabric
-    )
-    assert found.history[-1]["loss"] < found.history[0]["loss"]
-    assert {p.dtype for p in found.student.parameters()} == {torch.float32}
-
-
-def test_compiled_student_learns_the_same(teacher):
-    students = [net(1, 4), net(1, 4)]
-    compiled = torch.compile(students[1], backend="eager")
-    for student in (students[0], compiled):
-        distill(teacher, student, loader(), layers=LAYERS, recipe=FAST)
-    for one, other in zip(students[0].parameters(), students[1].parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-TWO_PROCESSES = """
-import sys, torch
-from lightning_fabric import Fabric
-from subdistill.engine import Recipe, distill
-sys.path.insert(0, {tests!r})
-from distill_cases import LAYERS, loader, net
-
-fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-fabric.launch()
-found = distill(
-    net(0, 8), net(1, 4), loader(), layers=LAYERS, recipe=Recipe(epochs=2), folder={folder!r},
-    fabric=fabric,
-)
-weights = torch.cat([p.detach().flatten() for p in found.student.parameters()])
-both = fabric.all_gather(weights)
-assert torch.equal(both[0], both[1])
-assert found.history[1]["loss"] < found.history[0]["loss"]
-if fabric.is_global_zero:
-    print("done", both.shape[0])
-"""
-
-
-def test_two_processes(tmp_path):
-    from pathlib import Path
-
-    script = tmp_path / "train.py"
-    tests = str(Path(__file__).parents[1])
-    script.write_text(TWO_PROCESSES.format(tests=tests, folder=str(tmp_path / "run")))
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert "done 2" in run.stdout
-
-
-def test_loggers_of_fabric(teacher, tmp_path):
-    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=100)
-    fabric = Fabric(accelerator="cpu", devices=1, loggers=[logger])
-    found = distill(teacher, net(1, 4), loader(), layers=LAYERS, recipe=FAST, fabric=fabric)
-    with (Path(logger.log_dir) / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [0, 1, 2]
-    for name in found.history[0]:
-        assert [float(row[name]) for row in rows] == [row[name] for row in found.history]
+def test_checkpoint_of_another_configuration(teacher, tmp_path):
+    options = dict(layers=LAYERS, folder=tmp_path)
+    distill(teacher, net(1, 4), loader(), recipe=FAST, **options)
+    with pytest.raises(ValueError, match=r"another configuration \(weight was 1.0, is 2.0\)"):
+        distill(teacher, net(1, 4), loader(), recipe=replace(FAST, weight=2.0), **options)
+    with pytest.raises(ValueError, match=r"student was Net of \d+ parameters, is Net of"):
+        distill(teacher, net(1, 3), loader(), recipe=FAST, **options)
+    with pytest.raises(ValueError, match="objective was subdistill, is FitNet"):
+        distill(
+            teacher, net(1, 4), loader(), recipe=FAST, objective=OBJECTIVES["fitnet"], **options
+        )
+    assert json.loads((tmp_path / "config.json").read_text())["output_loss"] == kd_loss.__name__

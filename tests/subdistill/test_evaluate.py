@@ -6,10 +6,10 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from subdistill.data import choose
 from subdistill.evaluate import accuracy, projected, projected_accuracy
 from subdistill.moments import measure_moments
 from subdistill.subspace import make_subspace
+from subdistill.subtask import choose
 
 
 class Attention(nn.Module):

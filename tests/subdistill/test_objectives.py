@@ -252,7 +252,7 @@ def test_tokens_are_laid_out_as_a_square():
     ("one", "other"), [((2, 3, 15), (2, 3, 4, 4)), ((2, 3, 4, 4), (2, 3, 4, 4, 4))]
 )
 def test_maps_that_do_not_go_together(one, other):
-    with pytest.raises(ValueError, match="cannot be laid beside"):
+    with pytest.raises(ValueError, match="cannot be compared with"):
         align(torch.zeros(one), torch.zeros(other))
 
 
