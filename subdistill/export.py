@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,11 +101,13 @@ def _onnx(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
     args, kwargs = arguments(inputs)
     names = list(kwargs) or [f"inputs_{k}" if k else "inputs" for k in range(len(args))]
     batch = {0: "batch"}
-    torch.onnx.export(
-        student, args, path, kwargs=kwargs, input_names=names, output_names=["outputs"],
-        dynamic_shapes=dict.fromkeys(kwargs, batch) or (batch,) * len(args),
-        external_data=False, verbose=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*axis name: batch will not be used")  # used once
+        torch.onnx.export(
+            student, args, path, kwargs=kwargs, input_names=names, output_names=["outputs"],
+            dynamic_shapes=dict.fromkeys(kwargs, batch) or (batch,) * len(args),
+            external_data=False, verbose=False,
+        )  # fmt: skip
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     tensors = zip(names, (*args, *kwargs.values()), strict=True)
     (found,) = session.run(None, {name: tensor.cpu().numpy() for name, tensor in tensors})

@@ -9,7 +9,6 @@ from torch import nn
 from subdistill.evaluate import accuracy, projected, projected_accuracy
 from subdistill.moments import measure_moments
 from subdistill.subspace import make_subspace
-from subdistill.subtask import choose
 
 
 class Attention(nn.Module):
@@ -100,11 +99,13 @@ def test_errors_say_what_to_do():
         pass
 
 
-def test_group_of_classes_counts_as_one():
-    """The probability of a group is the sum of its members'."""
-    output = torch.randn(6, 5)
-    found = choose(output, [3, [0, 4]]).softmax(dim=1)
-    chosen = output[:, [3, 0, 4]].softmax(dim=1)
-    torch.testing.assert_close(found[:, 0], chosen[:, 0])
-    torch.testing.assert_close(found[:, 1], chosen[:, 1:].sum(dim=1))
-    assert torch.equal(choose(output, [3, 1]), output[:, [3, 1]])
+def test_accuracy_of_a_model_of_two_inputs():
+    class Sum(nn.Module):
+        def forward(self, one, other):
+            return one + other
+
+    labels = torch.tensor([0, 1, 2, 0])
+    batch = (torch.eye(4), 2 * torch.eye(4)[[0, 1, 2, 0]]), labels
+    assert accuracy(Sum(), [batch]) == 1.0
+    named = {"other": batch[0][1], "one": batch[0][0]}, labels
+    assert accuracy(Sum(), [named, batch]) == 1.0

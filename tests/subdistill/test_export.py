@@ -59,12 +59,41 @@ def test_difference_is_an_error(tmp_path):
             self.calls += 1
             return self.calls * x * self.weight
 
+    path = tmp_path / "student.safetensors"
+    path.write_bytes(b"an older student")
     with pytest.raises(ValueError, match="other outputs than torch: the largest difference is 1"):
-        export_student(Restless(), tmp_path / "student.safetensors", torch.ones(2, 3))
+        export_student(Restless(), path, torch.ones(2, 3))
+    assert path.read_bytes() == b"an older student"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Product(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, one, other):
+        return self.linear(one * other)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("named", [False, True], ids=["tuple", "dict"])
+def test_students_of_two_inputs(tmp_path, suffix, named):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+        onnxruntime = pytest.importorskip("onnxruntime")
+    one, other = torch.randn(2, 3), torch.randn(2, 3)
+    inputs = {"other": other, "one": one} if named else (one, other)
+    path = tmp_path / f"student{suffix}"
+    assert export_student(Product(), path, inputs) < 1e-5
+    if suffix == ".onnx":
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = ["other", "one"] if named else ["inputs", "inputs_1"]
+        assert sorted(node.name for node in session.get_inputs()) == sorted(names)
 
 
 def test_errors_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"must end in one of \.safetensors, \.pt2, \.onnx"):
         export_student(student(), tmp_path / "student.pkl", torch.zeros(2, 3, 6, 6))
-    with pytest.raises(ValueError, match="two inputs or more"):
+    with pytest.raises(ValueError, match="two samples or more"):
         export_student(student(), tmp_path / "student.pt2", torch.zeros(1, 3, 6, 6))

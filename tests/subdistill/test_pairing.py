@@ -4,32 +4,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from distill_cases import Net, Shifted, hook_count, net
+from distill_cases import Net, Shifted, Transformer, hook_count, net
 from torch import nn
 
 from subdistill.capture import probe
 from subdistill.pairing import match_layers, pair_layers
-
-
-class Transformer(nn.Module):
-    num_prefix_tokens = 1
-
-    def __init__(self, depth, width, n_classes=3):
-        super().__init__()
-        self.embed = nn.Conv2d(2, width, 2, stride=2)
-        self.token = nn.Parameter(torch.zeros(1, 1, width))
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, 2, 2 * width, 0.0, batch_first=True)
-            for _ in range(depth)
-        )
-        self.head = nn.Linear(width, n_classes)
-
-    def forward(self, x):
-        x = self.embed(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x[:, 0])
 
 
 def test_pairs_by_resolution():

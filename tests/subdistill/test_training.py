@@ -1,4 +1,4 @@
-"""The training: it resumes to the same bits, keeps the best weights, and takes the steps it should."""
+"""The training resumes to the same bits, keeps the best weights, and takes the right steps."""
 
 import csv
 import subprocess
@@ -15,12 +15,12 @@ from distill_cases import (
     FAST,
     LAYERS,
     Noisy,
-    Shifted,
     Simulated,
     Stop,
     loader,
     net,
     same,
+    shifted,
     trained_teacher,
 )
 from lightning_fabric import Fabric
@@ -89,16 +89,10 @@ def test_resumed_run_equals_an_uninterrupted_one(teacher, tmp_path, ema):
 
 def test_resumed_run_on_simulated_batches_of_two_inputs(tmp_path):
     """Each epoch draws other batches, and draws them again after a stop."""
-    torch.manual_seed(0)
-    teacher = Shifted(8)
-
-    def student():
-        torch.manual_seed(1)
-        return Shifted(4)
-
+    # the probe takes one batch, the subspaces and each epoch take three
     whole, parts = resumed(
-        tmp_path, teacher, student, Simulated(), Simulated(fail_at=1 + 3 + 2 * 3 + 2),
-        layers=LAYERS, recipe=replace(FAST, epochs=4),
+        tmp_path, shifted(0, 8), lambda: shifted(1, 4), Simulated(),
+        Simulated(fail_at=1 + 3 + 2 * 3 + 2), layers=LAYERS, recipe=replace(FAST, epochs=4),
     )  # fmt: skip
     assert same(whole.student.state_dict(), parts.student.state_dict())
     assert whole.history == parts.history
