@@ -24,7 +24,7 @@ from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd
 from subdistill.pairing import match_layers
 from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
 from subdistill.subtask import Classes, choose
-from subdistill.training import Recipe, Score, Training
+from subdistill.training import CHECKPOINT, Recipe, Score, Training
 
 
 @fill_doc
@@ -244,7 +244,8 @@ def _find_subspaces(
             )
         return {name: subspace[name] for name in ranks}
     files = {name: folder / f"{name}.safetensors" for name in ranks} if folder else {}
-    if files and all(path.exists() for path in files.values()):
+    # A run without a checkpoint begins again, so that all random numbers are drawn as before.
+    if files and (folder / CHECKPOINT).exists():
         return {name: Subspace.load(path) for name, path in files.items()}
     found = fit_subspaces(teacher, data, ranks, subspace, **options)
     for name, path in files.items():

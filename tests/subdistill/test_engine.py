@@ -22,8 +22,7 @@ from distill_cases import (
     net,
     same,
     shifted,
-    trained_teacher,
-)
+)  # fmt: skip
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -31,12 +30,6 @@ from subdistill.engine import distill
 from subdistill.objectives import OBJECTIVES, kd_loss
 from subdistill.subspace import SUBSPACES
 from subdistill.training import Recipe
-
-
-@pytest.fixture(scope="module")
-def teacher():
-    return trained_teacher()
-
 
 # %% It learns
 
