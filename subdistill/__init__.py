@@ -1,4 +1,4 @@
-"""Distillation of what a subtask needs of a teacher, for any model of torch."""
+"""Distill a teacher to a small student for a subtask, with any torch model."""
 
 from importlib.metadata import version
 
