@@ -21,6 +21,21 @@ matplotlib.use("Agg")
 CENTER = np.array([0, 0, 0.04])
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--sample", type=int, metavar="N", help="run N of the tests, spread evenly over all"
+    )
+
+
+@pytest.hookimpl(trylast=True)  # after `-m` has chosen
+def pytest_collection_modifyitems(config, items):
+    n = config.getoption("--sample")
+    if n and n < len(items):
+        kept = {k * len(items) // n for k in range(n)}
+        config.hook.pytest_deselected(items=[t for k, t in enumerate(items) if k not in kept])
+        items[:] = [test for k, test in enumerate(items) if k in kept]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Keep the template in the user's cache if one is set, else in a temporary folder."""
