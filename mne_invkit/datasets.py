@@ -1,4 +1,4 @@
-"""Real recordings that come with pip packages, as MNE objects ready for source estimation."""
+"""Real recordings that pip packages ship, as MNE objects ready for source estimation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from mne.utils import verbose
 
 from mne_invkit.heads.electrodes import coregister_electrodes
-from mne_invkit.heads.surfaces import SHIPPED
-from mne_invkit.heads.template import template_bem, template_trans
+from mne_invkit.heads.template import template_bem, template_fiducials, template_trans
 
 _SFREQ, _TMIN, _N_STIMULI = 2048.0, -0.05, 6000
 _BASELINE_END = -0.005  # s; the stimulus artifact follows
@@ -18,7 +17,7 @@ _BASELINE_END = -0.005  # s; the stimulus artifact follows
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A recording with what an inverse solution needs beside the forward solution.
+    """A recording ready for an inverse solution.
 
     Attributes
     ----------
@@ -27,7 +26,7 @@ class Recording:
     noise_cov : mne.Covariance
         Noise covariance of a single trial.
     citation : str
-        What to cite.
+        Publication to cite, and the license.
     """
 
     evoked: mne.Evoked
@@ -37,12 +36,12 @@ class Recording:
 
 @verbose
 def load_sep(*, verbose=None) -> Recording:
-    """Load somatosensory evoked potentials of the right median nerve, 256 channels.
+    """Load somatosensory evoked potentials of the right median nerve, in 256 channels.
 
-    The average of some 6,000 stimuli from one subject, sampled at 2048 Hz from -50 to
-    130 ms, which the package spharapy ships (BSD-3-Clause). The cap is coregistered to the
-    template head by a rigid motion. The noise covariance is diagonal, from the 45 ms before
-    the stimulus: too few samples for 256 x 256 entries.
+    The average over about 6,000 stimuli in one subject, sampled at 2048 Hz from -50 to 130 ms.
+    The package spharapy ships it (BSD-3-Clause). A rigid motion coregisters the cap to the
+    template head. The noise covariance comes from the 45 ms before the stimulus. It is
+    diagonal, since they have too few samples for 256 x 256 entries.
 
     Parameters
     ----------
@@ -73,10 +72,8 @@ def load_sep(*, verbose=None) -> Recording:
     front, left, up = study["vertlist"].T / 1e3
     trans = template_trans()
     positions = coregister_electrodes(np.stack([-left, front, up], axis=1), template_bem(), trans)
-    fiducials, _ = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
-    lpa, nasion, rpa = mne.transforms.apply_trans(
-        mne.transforms.invert_transform(trans), np.array([f["r"] for f in fiducials])
-    )
+    to_head = mne.transforms.invert_transform(trans)
+    lpa, nasion, rpa = mne.transforms.apply_trans(to_head, template_fiducials())
     montage = mne.channels.make_dig_montage(
         dict(zip(names, positions, strict=True)), nasion, lpa, rpa, coord_frame="head"
     )

@@ -1,4 +1,4 @@
-"""What another conductivity of the skull does to a forward solution of EEG."""
+"""EEG forward solutions of a skull with another conductivity."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
-_RADII = 8.0 / 9.2, 8.5 / 9.2, 1.0  # brain, skull, scalp (Rush & Driscoll 1969)
+from mne_invkit._mne import original_gain
+from mne_invkit.heads.surfaces import fit_sphere
+
+_RADII = 8.0 / 9.2, 8.5 / 9.2, 1.0  # of brain, skull and scalp (Rush & Driscoll 1969)
 _SIGMAS = 0.3, 0.006, 0.3  # S/m
-_N_DIPOLES, _DEPTHS = 500, (0.3, 0.95)  # of the brain's radius
-_FEWEST = 8  # electrodes that tell where the head is
+_N_DIPOLES, _DEPTHS = 500, (0.3, 0.95)  # distances from the center, in radii of the brain
+_FEWEST = 8  # electrodes needed to fit a sphere
 
 
 @verbose
 def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Forward:
-    r"""Forward solution of a skull that conducts better or worse, without its BEM.
+    r"""Change the conductivity of the skull in a forward solution, without computing a BEM.
 
     Parameters
     ----------
     forward : mne.Forward
-        Forward solution with EEG channels; that of MEG is left as it is.
+        Forward solution with EEG channels. MEG channels stay as they are.
     factor : float
-        How many times better the skull conducts than in `forward`.
+        Conductivity of the skull relative to that in `forward`.
     %(verbose)s
 
     Returns
@@ -32,7 +35,7 @@ def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Fo
     Raises
     ------
     ValueError
-        If the factor is not positive, or `forward` has fewer than eight electrodes.
+        If `factor` is not positive, or `forward` has fewer than eight electrodes.
 
     See Also
     --------
@@ -40,18 +43,18 @@ def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Fo
 
     Notes
     -----
-    A skull weakens each pattern of potentials by a factor of its own, fine ones more than coarse
-    ones, whatever the sources. The patterns are the left singular vectors of the gain, against the
-    average reference. What `factor` does to each is taken from that of the same rank in three
-    concentric spheres around the electrodes, whose skull conducts 0.006 S/m or `factor` times that:
-    with :math:`u_i` and :math:`v_i` of the gain and of the spheres' gain :math:`S_1`, the gain is
-    multiplied by
+    The skull weakens fine patterns of scalp potentials more than coarse ones. The patterns
+    :math:`u_i` are the left singular vectors of the gain, against the average reference. How much
+    `factor` changes each is computed in three concentric spheres around the electrodes, whose
+    skull has a conductivity of 0.006 S/m in the gain :math:`S_1` and `factor` times that in
+    :math:`S_f`. With the left singular vectors :math:`v_i` of :math:`S_1` in the same order, the
+    gain is multiplied by
 
     .. math:: I + \sum_i (d_i - 1) u_i u_i^\top ,\quad
               d_i = \frac{v_i^\top S_f S_1^\top v_i}{v_i^\top S_1 S_1^\top v_i} .
 
-    On the template head, fields of a skull that conducts twice as well differ by 9 %% from those of
-    its own BEM before, and by 2 %% after.
+    Test on the template head: the fields of two BEMs, whose skulls differ twofold in
+    conductivity, differ by 9 %%. After this change of the one, they differ by 2 %%.
 
     References
     ----------
@@ -62,8 +65,7 @@ def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Fo
     --------
     >>> import mne
     >>> import numpy as np
-    >>> from mne_invkit import template_forward
-    >>> from mne_invkit import change_skull
+    >>> from mne_invkit import change_skull, template_forward
     >>> montage = mne.channels.make_standard_montage("biosemi32")
     >>> info = mne.create_info(montage.ch_names, 100.0, "eeg").set_montage(montage)
     >>> forward = template_forward(info, spacing="ico3", verbose=False)
@@ -78,32 +80,30 @@ def change_skull(forward: mne.Forward, factor: float, *, verbose=None) -> mne.Fo
     names = [forward["info"]["ch_names"][n] for n in eeg]
     if len(names) < _FEWEST:
         raise ValueError(
-            f"The forward solution has {len(names)} electrodes, fewer than {_FEWEST}: the skull "
-            "cannot be told from the head's size, and it does not matter for MEG."
+            f"forward has {len(names)} electrodes, and at least {_FEWEST} are needed to fit a "
+            "sphere to them. The skull does not matter for MEG: use such a forward as it is."
         )
     rows = [forward["sol"]["row_names"].index(name) for name in names]
-    places = np.array([forward["info"]["chs"][n]["loc"][:3] for n in eeg])
-    patterns = _patterns(forward["_orig_sol"][rows])
-    weakened = patterns * (_weakening(places, factor) - 1)
+    positions = np.array([forward["info"]["chs"][n]["loc"][:3] for n in eeg])
+    patterns = _patterns(original_gain(forward)[rows])
+    weakened = patterns * (_weakening(positions, factor) - 1)
     changed = forward.copy()
-    for gain in (changed["sol"]["data"], changed["_orig_sol"]):
+    for gain in (changed["sol"]["data"], original_gain(changed)):
         gain[rows] += weakened @ (patterns.T @ gain[rows])
     return changed
 
 
 def _patterns(gain: np.ndarray) -> np.ndarray:
-    """Left singular vectors, against the average reference, one fewer than electrodes."""
+    """Left singular vectors of the gain against the average reference, one column each."""
     gain = gain - gain.mean(axis=0)
-    return np.linalg.eigh(gain @ gain.T)[1][:, :0:-1]  # the last is the reference itself
+    return np.linalg.eigh(gain @ gain.T)[1][:, :0:-1]  # without that of value 0, the reference
 
 
-def _weakening(places: np.ndarray, factor: float) -> np.ndarray:
-    """How each pattern at electrodes on a sphere is weakened, shape (n_electrodes - 1,)."""
-    found = np.linalg.lstsq(np.c_[2 * places, np.ones(len(places))], (places**2).sum(1), rcond=None)
-    center = found[0][:3]  # |x|^2 = 2 x.c + r^2 - |c|^2
-    radius = np.sqrt(found[0][3] + center @ center)
+def _weakening(positions: np.ndarray, factor: float) -> np.ndarray:
+    """Change of each pattern at electrodes on a sphere, shape (n_electrodes - 1,)."""
+    center, radius = fit_sphere(positions)
     montage = mne.channels.make_dig_montage(
-        {str(n): place for n, place in enumerate(places)}, coord_frame="head"
+        {str(n): position for n, position in enumerate(positions)}, coord_frame="head"
     )
     info = mne.create_info(montage.ch_names, 1.0, "eeg").set_montage(montage)
 

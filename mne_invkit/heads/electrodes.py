@@ -14,13 +14,13 @@ from mne_invkit.heads.surfaces import on_surface, radii
 def coregister_electrodes(
     positions: np.ndarray, bem: mne.bem.ConductorModel, trans: mne.transforms.Transform
 ) -> np.ndarray:
-    """Move digitized electrodes as one rigid body until they fit the skin of a head.
+    """Move digitized electrodes as one rigid body onto the skin of a head.
 
     Parameters
     ----------
     positions : ndarray, shape (n, 3)
-        Positions in m, already about right in the head frame (x to the right, y to the
-        front, z up, origin between the ears).
+        Positions in m, roughly in the head frame (x to the right, y to the front, z up,
+        origin between the ears).
     bem : mne.bem.ConductorModel
         Head model whose outermost surface is the skin.
     trans : mne.transforms.Transform
@@ -29,11 +29,11 @@ def coregister_electrodes(
     Returns
     -------
     positions : ndarray, shape (n, 3)
-        The moved positions; least squares of the distances to the skin, with a weak pull to
-        where they were.
+        The moved positions. They minimize the squared distances to the skin, with a weak
+        penalty on the motion.
     """
     skin, origin = bem["surfs"][0], bem["surfs"][-1]["rr"].mean(axis=0)
-    pull = 0.003 * np.sqrt(len(positions))  # m for each radian and for each 100 mm
+    penalty = 0.003 * np.sqrt(len(positions))  # m, for each radian and for each 100 mm
 
     def move(motion):
         return Rotation.from_rotvec(motion[:3]).apply(positions) + motion[3:] / 10
@@ -42,11 +42,11 @@ def coregister_electrodes(
         rays = mne.transforms.apply_trans(trans, move(motion)) - origin
         distance = np.linalg.norm(rays, axis=1)
         skin_distance = radii(origin, rays / distance[:, None], skin["rr"], skin["tris"])
-        return np.concatenate([distance - skin_distance, pull * motion])
+        return np.concatenate([distance - skin_distance, penalty * motion])
 
     motion = least_squares(misfit, np.zeros(6), diff_step=1e-4, x_scale=0.1).x
     rms = 1e3 * np.sqrt(np.mean(misfit(motion)[:-6] ** 2))
-    logger.info("Electrodes fit the skin to %.1f mm (root mean square).", rms)
+    logger.info("Distance of the electrodes from the skin: %.1f mm (root mean square).", rms)
     return move(motion)
 
 
@@ -70,7 +70,7 @@ def place_electrodes(
     -------
     info : mne.Info
         A copy with the moved electrodes. None lies within 0.1 mm of a vertex of the skin,
-        where the gain of MNE is not a number.
+        where MNE computes a gain of NaN.
     """
     info = info.copy()
     picks = mne.pick_types(info, meg=False, eeg=True, exclude=[])
@@ -81,9 +81,9 @@ def place_electrodes(
     if bad.any():
         names = [info["ch_names"][k] for k in picks[bad]]
         raise ValueError(
-            f"{len(names)} EEG channels have no position ({', '.join(names[:5])}...): call "
-            'inst.set_montage("standard_1005") with the montage of your cap first, or drop '
-            "these channels with inst.drop_channels."
+            f"{len(names)} EEG channels have no position ({', '.join(names[:5])}...): set the "
+            'montage of your cap first, such as inst.set_montage("standard_1005"), or drop these '
+            "channels with inst.drop_channels."
         )
     skin = bem["surfs"][0]  # the outermost comes first
     origin = bem["surfs"][-1]["rr"].mean(axis=0)

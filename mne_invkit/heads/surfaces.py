@@ -1,4 +1,4 @@
-"""Closed head surfaces as radii around a point."""
+"""Surfaces of the head, described by their distance from a point inside."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from scipy.spatial import ConvexHull
 SHIPPED = Path(mne.__file__).parent / "data" / "fsaverage"
 """Head of fsaverage that MNE ships: skin, inner skull, fiducials, transformation."""
 
-_MAX_GAP = 0.025  # m, inner skull to skin; the shipped skin reaches into the neck
-_MIN_GAP = 0.008  # m
+_MIN_GAP, _MAX_GAP = 0.008, 0.025  # m, inner skull to skin; the shipped skin includes the neck
 _SKULL_SHARE = 0.5  # of the gap between inner skull and skin
 
 
@@ -36,15 +35,15 @@ def icosphere(n_subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
 def radii(origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.ndarray):
     """Distance from `origin` to the outermost crossing of a surface along each unit direction.
 
-    With the corners a, b, c of a triangle, seen from the origin, a direction is the sum
-    ``u a + v b + w c``. It crosses the triangle where no weight is negative, at the distance
+    Write a direction as ``u a + v b + w c``, with the corners a, b, c of a triangle as seen from
+    the origin. The ray crosses the triangle if no weight is negative, at the distance
     ``1 / (u + v + w)``. Every ray is tested against every triangle:
     O(n_directions x n_triangles).
     """
     a, b, c = (rr[tris[:, k]] - origin for k in range(3))
     dual = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
     volume = np.sum(a * dual[0], axis=1)
-    volume[volume == 0] = np.nan  # seen edge-on
+    volume[volume == 0] = np.nan  # the triangle is seen edge-on
     dual /= volume[:, np.newaxis]
     out = []
     for direction in directions:
@@ -60,9 +59,9 @@ def radii(origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.n
 def template_shells() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Closed nested shells in the MRI frame (m): inner skull, outer skull, outer skin.
 
-    The three share the directions of one icosphere around the centroid of the inner skull.
-    The skull is the inner half of the gap between brain and skin, and the gap is bounded,
-    which cuts the neck and the jaw off the shipped skin.
+    The vertices of all three lie in the directions of one icosphere around the centroid of the
+    inner skull. The skull fills the inner half of the gap between brain and skin. The gap is
+    bounded, which cuts the neck and the jaw off the shipped skin.
     """
     inner = mne.read_bem_surfaces(SHIPPED / "fsaverage-inner_skull-bem.fif", verbose="error")[0]
     skin = mne.read_bem_surfaces(SHIPPED / "fsaverage-head.fif", verbose="error")[0]
@@ -75,6 +74,18 @@ def template_shells() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         inner_skull=r_inner, outer_skull=r_inner + _SKULL_SHARE * gap, outer_skin=r_inner + gap
     )
     return {name: (origin + r[:, None] * directions, tris) for name, r in distances.items()}
+
+
+def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Center (3,) and radius of the sphere nearest to points (n, 3), by linear least squares.
+
+    :func:`mne.bem.fit_sphere_to_headshape` takes digitized points of an Info only, leaves out
+    those that are low and frontal, and warns about spheres unlike an adult's head.
+    """
+    system = np.column_stack([2 * points, np.ones(len(points))])  # |x|^2 = 2 x.c + r^2 - |c|^2
+    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
+    center = solution[:3]
+    return center, float(np.sqrt(solution[3] + center @ center))
 
 
 def on_surface(origin, directions, surface) -> np.ndarray:

@@ -1,25 +1,25 @@
-"""A template head built from files that MNE and nilearn ship, with no download."""
+"""A template head built from files that MNE and nilearn ship, without a download."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import mne
 import numpy as np
 from mne.utils import verbose
 
+from mne_invkit._files import write_whole
 from mne_invkit.heads.electrodes import place_electrodes
 from mne_invkit.heads.surfaces import SHIPPED, template_shells
 
 SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
-"""Scalp, skull and brain conductivities (S/m) in MNE's own order: brain, skull, scalp."""
+"""Conductivities of brain, skull and scalp (S/m), in MNE's order."""
 
-_LAYOUT = 3  # raise when the files of the subject folder change
-_THINNEST = 0.5  # mm; what is thinner is no cortex
+_LAYOUT = 3  # version of the subject folder: increase it when its files change
+_THINNEST = 0.5  # mm; thinner places are not cortex
 _MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
     [
         [0.9975, -0.0073, 0.0176, -0.0429],
@@ -78,30 +78,22 @@ def _write_mri(path: Path) -> None:
 
 
 def _cached(path: Path, build) -> Path:
-    """Return `path`, made by ``build(temporary path)`` and moved into place in one step.
+    """Return `path`, made by ``build(path)`` the first time.
 
     Two processes that build at once both succeed, and neither sees a half-written file.
     """
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as tmp:
-        made = Path(tmp) / path.name
-        build(made)
-        try:
-            os.replace(made, path)
-        except OSError:  # a folder another process put there meanwhile is not replaced
-            if not path.exists():
-                raise
+    if not path.exists():
+        with write_whole(path) as made:
+            build(made)
     return path
 
 
 def template_subjects_dir() -> Path:
     """Folder to pass as ``subjects_dir`` for the template subject ``"fsaverage5"``.
 
-    It holds a FreeSurfer-like subject (white, pial, inflated and spherical surfaces,
-    curvature, BEM shells), written once to the user's cache folder (``MNE_INVKIT_CACHE``, or
-    the system's cache folder) in about two seconds from what MNE and nilearn ship.
+    It holds a subject as FreeSurfer lays it out: white, pial, inflated and spherical surfaces,
+    curvature, T1 and BEM shells. The first call writes it to the cache, which takes about two
+    seconds. The cache is the folder ``MNE_INVKIT_CACHE``, or else that of the system.
 
     Returns
     -------
@@ -127,16 +119,28 @@ def template_trans() -> mne.transforms.Transform:
     Returns
     -------
     trans : mne.transforms.Transform
-        Head to MRI (surface RAS, which for this subject is MNI305).
+        Head to MRI. The MRI frame is surface RAS, which for this subject is MNI305.
     """
     return mne.read_trans(SHIPPED / "fsaverage-trans.fif")
+
+
+def template_fiducials() -> np.ndarray:
+    """Left preauricular point, nasion and right preauricular point of the template.
+
+    Returns
+    -------
+    fiducials : ndarray, shape (3, 3)
+        A row for each point, in m, in the template's MRI frame.
+    """
+    points, _ = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
+    return np.array([point["r"] for point in points], float)
 
 
 @verbose
 def template_bem(
     conductivity: tuple[float, float, float] = CONDUCTIVITY, *, verbose=None
 ) -> mne.bem.ConductorModel:
-    """Three-shell boundary-element model of the template head.
+    """Boundary-element model of the template head, with three shells.
 
     Parameters
     ----------
@@ -147,11 +151,11 @@ def template_bem(
     Returns
     -------
     bem : mne.bem.ConductorModel
-        The solution (642 vertices a shell), cached for each conductivity.
+        The solution, with 642 vertices per shell. It is cached for each conductivity.
     """
     if len(conductivity) != 3 or min(conductivity) <= 0:
         raise ValueError(
-            f"conductivity must be three positive numbers (brain, skull, scalp; S/m), "
+            "conductivity must be three positive numbers (brain, skull, scalp; S/m), "
             f"got {conductivity!r}."
         )
     subjects_dir = template_subjects_dir()
@@ -168,7 +172,7 @@ def template_bem(
 
 
 def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.SourceSpaces:
-    """Leave out vertices without cortex, where the white surface closes over the brainstem."""
+    """Leave out vertices without cortex: the white surface also closes over the brainstem."""
     import nibabel
 
     for s, hemi in zip(src, _HEMIS, strict=True):
@@ -176,7 +180,7 @@ def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.Sourc
         s["inuse"][nibabel.freesurfer.read_morph_data(path) < _THINNEST] = 0
         s["vertno"] = np.flatnonzero(s["inuse"])
         s["nuse"] = len(s["vertno"])
-        s["nuse_tri"], s["use_tris"] = 0, None  # the triangulation has lost vertices
+        s["nuse_tri"], s["use_tris"] = 0, None  # the triangles used removed vertices
     return src
 
 
@@ -192,10 +196,10 @@ def template_source_space(
         The white surfaces of the cortex, or a regular grid inside the skull.
     spacing : str
         Subsampling of the surfaces, as in :func:`mne.setup_source_space` (``"ico3"``: 1,216
-        sources, ``"ico4"``: 4,857, ``"all"``: 19,424). Vertices of the medial wall, where
+        locations, ``"ico4"``: 4,857, ``"all"``: 19,424). Vertices of the medial wall, where
         there is no cortex, are left out.
     pos : float
-        Distance between the points of the grid in mm.
+        Distance between neighbors of the grid in mm.
     %(verbose)s
 
     Returns
@@ -249,22 +253,22 @@ def template_forward(
         Measurement info with EEG and/or MEG channels, positions in the head frame.
         Electrodes are moved radially onto the template's skin.
     src : {"surface", "volume"} | mne.SourceSpaces
-        Kind of source space, see :func:`template_source_space`, or one of your own in the
-        template's MRI frame.
+        Kind of source space, as in :func:`template_source_space`, or your own source space in
+        the template's MRI frame.
     spacing : str
         Subsampling of the surfaces.
     pos : float
-        Distance between the points of a volume grid in mm.
+        Distance between neighbors of a volume grid in mm.
     conductivity : tuple of float
         Conductivities of brain, skull and scalp in S/m.
     mindist : float
-        Least distance of a source from the inner skull in mm.
+        Smallest distance of a location from the inner skull in mm.
     %(verbose)s
 
     Returns
     -------
     forward : mne.Forward
-        Free-orientation forward solution.
+        Forward solution with free orientation.
 
     Examples
     --------
@@ -279,13 +283,10 @@ def template_forward(
     picks = mne.pick_types(info, meg=True, eeg=True, ref_meg=True, exclude=[])
     if not len(picks):
         raise ValueError(
-            "info has no EEG or MEG channels; set their types with inst.set_channel_types."
+            "info has no EEG or MEG channels: set their types with inst.set_channel_types."
         )
     bem, trans = template_bem(conductivity), template_trans()
     if isinstance(src, str):
         src = template_source_space(src, spacing=spacing, pos=pos)
     info = place_electrodes(mne.pick_info(info, picks), bem, trans)
     return mne.make_forward_solution(info, trans, src, bem, mindist=mindist)
-
-
-# %% Names

@@ -290,7 +290,7 @@ def test_own_source_space(eeg_info):
 )
 def test_region_name(position, name):
     assert region_name(position).startswith(name)
-    assert "mm from its centre" in region_name(position)
+    assert "mm from its center" in region_name(position)
 
 
 # %% Two processes at once
