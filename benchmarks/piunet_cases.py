@@ -13,7 +13,7 @@ import numpy as np
 import pooch
 
 from mne_invkit.heads.template import template_forward, template_source_space
-from mne_invkit.metrics.estimates import source_positions
+from mne_invkit.inverse.stc import source_positions
 from mne_invkit.population.draw import Population
 from mne_invkit.population.forward import head_forward
 from mne_invkit.population.head import Head
@@ -49,7 +49,7 @@ SAMPLE = "sample subject, 60"
 def build_heads(folder: Path) -> list[str]:
     """Compute the heads that are missing; returns the names of those that can be had."""
     for seed, sources, _ in HEADS.values():
-        Population(folder, [seed], sources=sources, meg=False).build(n_jobs=1)
+        Population(folder, [seed], src=sources, meg=False).build(n_jobs=1)
     if not _sample_file(folder).exists():
         try:
             sample_head().save(_sample_file(folder))
@@ -64,7 +64,7 @@ def read_head(name: str, folder: Path) -> Head:
     if name == SAMPLE:
         return Head.load(_sample_file(folder))
     seed, sources, n_electrodes = HEADS[name]
-    head = Population(folder, [seed], sources=sources, meg=False)[0]
+    head = Population(folder, [seed], src=sources, meg=False)[0]
     return head.pick(farthest_points(head.sensors, n_electrodes, 0))
 
 

@@ -67,6 +67,13 @@ trans : mne.transforms.Transform | path-like | None
     "trans_of_forward": """\
 trans : mne.transforms.Transform | path-like | None
     Transformation between head and MRI, by default that of the forward solution.""",
+    # %% Random heads
+    "anatomy": """\
+anatomy : Anatomy
+    The head.""",
+    "anatomies": """\
+anatomies : sequence of Anatomy
+    The head, followed by others around the same brain.""",
     # %% Random numbers
     "generator": """\
 rng : numpy.random.Generator

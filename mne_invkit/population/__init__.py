@@ -1,1 +1,1 @@
-"""Random heads, sensors and montages around the template."""
+"""Random heads around the template, with sensors and montages."""

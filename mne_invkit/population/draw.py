@@ -1,4 +1,4 @@
-"""A population of random heads and montages around the template, each drawn from a seed."""
+"""A population of random heads around the template, each drawn from a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tqdm import tqdm
 from mne_invkit.heads.template import template_source_space
 from mne_invkit.population.forward import compute_gain
 from mne_invkit.population.head import Head
-from mne_invkit.population.montages import draw_montage
 from mne_invkit.population.sensors import draw_coils, draw_electrodes, misplace
 from mne_invkit.population.shape import (
     draw_anatomy,
@@ -24,61 +23,51 @@ from mne_invkit.population.shape import (
     warp_cortex,
 )
 
-__all__ = [
-    "Head",
-    "Population",
-    "compute_gain",
-    "draw_montage",
-    "head_kind",
-    "make_head",
-]
-
 MEG_SHARE = 1 / 3
 """Share of heads in an MEG helmet, when not given."""
-_SPACINGS = ("ico4", "oct6")  # 4,857 and 7,779 sources
+_SPACINGS = ("ico4", "oct6")  # 4,857 and 7,779 locations
 
 
 # %% One head
 
 
-def head_kind(
-    seed: int, *, sources: str | None = None, meg: bool | None = None
-) -> tuple[str, bool]:
-    """Tell what kind of head a seed gives.
+def head_kind(seed: int, *, src: str | None = None, meg: bool | None = None) -> tuple[str, bool]:
+    """Tell what kind of head belongs to a seed.
 
     Parameters
     ----------
     seed : int
         The seed.
-    sources : {"volume", "cortex"} | None
-        Kind of sources; None to draw it, half and half.
+    src : {"volume", "cortex"} | None
+        Kind of source space; None draws one of the two with equal probability.
     meg : bool | None
-        Whether the head is in an MEG helmet, too; None to draw it, one head in three.
+        Whether the head has MEG sensors besides the electrodes; None draws it, for one head in
+        three.
 
     Returns
     -------
-    sources : {"volume", "cortex"}
-        Kind of sources.
+    src : {"volume", "cortex"}
+        Kind of source space.
     meg : bool
-        Whether there is MEG.
+        Whether there are MEG sensors.
     """
-    if sources not in ("volume", "cortex", None):
-        raise ValueError(f'sources must be "volume", "cortex" or None, got {sources!r}.')
+    if src not in ("volume", "cortex", None):
+        raise ValueError(f'src must be "volume", "cortex" or None, got {src!r}.')
     drawn = np.random.default_rng([seed, 0]).random(2)
-    sources = sources or ("volume" if drawn[0] < 0.5 else "cortex")
-    return sources, bool(drawn[1] < MEG_SHARE if meg is None else meg)
+    src = src or ("volume" if drawn[0] < 0.5 else "cortex")
+    return src, bool(drawn[1] < MEG_SHARE if meg is None else meg)
 
 
-def make_head(seed: int, *, sources: str | None = None, meg: bool | None = None) -> Head:
-    """Draw a random head with its sources, sensors and forward models.
+def make_head(seed: int, *, src: str | None = None, meg: bool | None = None) -> Head:
+    """Draw a random head with its source space, sensors and forward models.
 
     Parameters
     ----------
     seed : int
-        The seed: the same seed and options give the same head.
-    sources : {"volume", "cortex"} | None
-        A regular grid of 7 mm inside the skull, or the template's white surface (4,857 or
-        7,779 vertices) warped into the head. None draws one of them from the seed.
+        The seed. The same seed and options give the same head.
+    src : {"volume", "cortex"} | None
+        Kind of source space: a regular grid of 7 mm inside the skull, or the template's white
+        surface (4,857 or 7,779 vertices) warped into the head. None draws one of them.
     meg : bool | None
         Whether to add MEG sensors to the electrodes, which takes longer. None draws it.
 
@@ -90,25 +79,25 @@ def make_head(seed: int, *, sources: str | None = None, meg: bool | None = None)
     Examples
     --------
     >>> from mne_invkit.population.draw import make_head
-    >>> head = make_head(0, sources="volume", meg=False)  # doctest: +SKIP
+    >>> head = make_head(0, src="volume", meg=False)  # doctest: +SKIP
     """
-    sources, meg = head_kind(seed, sources=sources, meg=meg)
+    src, meg = head_kind(seed, src=src, meg=meg)
     for attempt in range(1, 100):
-        head = _draw_head(seed, np.random.default_rng([seed, attempt]), sources, meg)
+        head = _draw_head(seed, np.random.default_rng([seed, attempt]), src, meg)
         if np.isfinite(head.gain).all() and np.isfinite(head.data_gain).all():
             return head
         logger.debug("Gains of head %d are not finite; drawing it again.", seed)
     raise RuntimeError(f"No head with finite gains found for the seed {seed}.")
 
 
-def _draw_head(seed, rng, sources, meg) -> Head:
+def _draw_head(seed, rng, src, meg) -> Head:
     anatomy = draw_anatomy(rng)
     other = perturb_anatomy(anatomy, rng)
-    if sources == "volume":
+    if src == "volume":
         positions, normals = draw_grid([anatomy, other], rng), None
     else:
-        src = template_source_space(spacing=str(rng.choice(_SPACINGS)), verbose="error")
-        positions, normals = warp_cortex(src, [anatomy, other])
+        cortex = template_source_space(spacing=str(rng.choice(_SPACINGS)), verbose="error")
+        positions, normals = warp_cortex(cortex, [anatomy, other])
     sensors = draw_electrodes(anatomy, rng)
     if meg:
         sensors += draw_coils(anatomy, rng)
@@ -130,18 +119,18 @@ def _draw_head(seed, rng, sources, meg) -> Head:
 
 
 class Population:
-    """A folder of random heads, computed once.
+    """A folder of random heads, each computed once.
 
     Parameters
     ----------
     folder : path-like
         The folder.
     seeds : int | iterable of int
-        The seeds of the heads, or how many to take from 0.
-    sources : {"volume", "cortex"} | None
-        Kind of sources of all heads; None draws it for each.
+        The seeds of the heads, or their number, counted from seed 0.
+    src : {"volume", "cortex"} | None
+        Kind of source space of all heads; None draws it for each.
     meg : bool | None
-        Whether all heads are in an MEG helmet; None draws it for each.
+        Whether all heads have MEG sensors; None draws it for each.
 
     Attributes
     ----------
@@ -150,7 +139,7 @@ class Population:
     seeds : tuple of int
         Seed of each head.
     kinds : tuple of tuple
-        Kind of sources and whether there is MEG, for each head.
+        For each head the kind of source space and whether there are MEG sensors.
 
     Examples
     --------
@@ -166,14 +155,14 @@ class Population:
         folder: str | Path,
         seeds: int | Iterable[int],
         *,
-        sources: str | None = None,
+        src: str | None = None,
         meg: bool | None = None,
     ):
         self.folder = Path(folder)
         self.seeds = tuple(
             range(seeds) if isinstance(seeds, (int, np.integer)) else map(int, seeds)
         )
-        self.kinds = tuple(head_kind(seed, sources=sources, meg=meg) for seed in self.seeds)
+        self.kinds = tuple(head_kind(seed, src=src, meg=meg) for seed in self.seeds)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -197,14 +186,14 @@ class Population:
         path : pathlib.Path
             The file.
         """
-        sources, meg = self.kinds[i]
-        return self.folder / f"head-{self.seeds[i]:06d}-{sources}-{'meeg' if meg else 'eeg'}.npz"
+        src, meg = self.kinds[i]
+        return self.folder / f"head-{self.seeds[i]:06d}-{src}-{'meeg' if meg else 'eeg'}.npz"
 
     @verbose
     def build(self, n_jobs: int = 2, verbose=None) -> None:
-        """Compute the heads that are missing, about 12 s each with EEG and 25 s with MEG.
+        """Compute the heads that are missing: about 12 s each with EEG, and 25 s with MEG.
 
-        Each head is written in one step, so that an interrupted build can be run again.
+        An interrupted build can be run again, since a head is written as a whole or not at all.
 
         Parameters
         ----------
@@ -220,5 +209,5 @@ class Population:
             pass
 
 
-def _build(seed, sources, meg, path) -> None:
-    make_head(seed, sources=sources, meg=meg).save(path)
+def _build(seed, src, meg, path) -> None:
+    make_head(seed, src=src, meg=meg).save(path)

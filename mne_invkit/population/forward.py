@@ -1,4 +1,4 @@
-"""Forward models of random heads: gains as arrays, and as forward solutions of MNE."""
+"""Forward models of random heads, as arrays and as forward solutions of MNE."""
 
 from __future__ import annotations
 
@@ -6,60 +6,47 @@ from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
-from mne.io.constants import FIFF
 from mne.surface import complete_surface_info
 
+from mne_invkit._docs import fill_doc
+from mne_invkit._mne import SURFACES, set_gain, surface_dict
 from mne_invkit.population.sensors import Sensors
 from mne_invkit.population.shape import Anatomy
 
 if TYPE_CHECKING:
     from mne_invkit.population.head import Head
 
-_LAYERS = dict(  # from the outside inwards, as MNE orders them
-    outer_skin=FIFF.FIFFV_BEM_SURF_ID_HEAD,
-    outer_skull=FIFF.FIFFV_BEM_SURF_ID_SKULL,
-    inner_skull=FIFF.FIFFV_BEM_SURF_ID_BRAIN,
-)
 
-
+@fill_doc
 def compute_gain(
     anatomy: Anatomy,
     conductivity: tuple[float, float, float],
     sensors: Sensors,
     positions: np.ndarray,
 ) -> np.ndarray:
-    """Compute the gain of free sources by the boundary-element method of MNE.
+    """Compute a gain with free orientation by the boundary-element method of MNE.
 
     Parameters
     ----------
-    anatomy : Anatomy
-        The head.
+    %(anatomy)s
     conductivity : tuple of float
         Conductivities of brain, skull and scalp in S/m.
     sensors : Sensors
         The sensors.
-    positions : ndarray, shape (n_sources, 3)
-        Sources in the head frame (m), inside the inner skull.
+    positions : ndarray, shape (n_locations, 3)
+        Locations in the head frame (m), inside the inner skull.
 
     Returns
     -------
-    gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
+    gain : ndarray of float32, shape (n_sensors, 3 * n_locations)
         Gain in V/(A m), T/(A m) or T/m/(A m).
     """
-    shells, sigmas = anatomy.shells, dict(zip(reversed(_LAYERS), conductivity, strict=True))
+    shells, sigmas = anatomy.shells, dict(zip(reversed(SURFACES), conductivity, strict=True))
     surfaces = [
         complete_surface_info(
-            shells[name]
-            | dict(
-                id=number,
-                sigma=sigmas[name],
-                coord_frame=FIFF.FIFFV_COORD_MRI,
-                np=len(anatomy.directions),
-                ntri=len(anatomy.tris),
-            ),
-            verbose="error",
+            surface_dict(name, **shells[name], conductivity=sigmas[name]), verbose="error"
         )
-        for name, number in _LAYERS.items()
+        for name in SURFACES
     ]
     bem = mne.make_bem_solution(surfaces, verbose="error")
     forward = _discrete_forward(sensors, positions, None, bem)
@@ -67,7 +54,7 @@ def compute_gain(
 
 
 def _discrete_forward(sensors, positions, normals, model, on_inside="raise") -> mne.Forward:
-    """Forward solution of free sources at any positions, channels in the order of `sensors`."""
+    """Forward solution with free orientation, channels in the order of `sensors`."""
     if normals is None:
         normals = np.tile([0.0, 0.0, 1.0], (len(positions), 1))
     src = mne.setup_volume_source_space(pos=dict(rr=positions, nn=normals), verbose="error")
@@ -75,34 +62,34 @@ def _discrete_forward(sensors, positions, normals, model, on_inside="raise") -> 
         sensors.to_info(), None, src, model, mindist=0.0, on_inside=on_inside, verbose="error"
     )
     if forward["nsource"] != len(positions):
-        raise RuntimeError("Some sources are not inside the inner skull.")
-    names = sensors.names.tolist()  # of MNE, MEG comes first
+        raise RuntimeError("Some locations are not inside the inner skull.")
+    names = sensors.names.tolist()  # MNE puts MEG first
     return mne.pick_channels_forward(forward, names, ordered=True, copy=False, verbose="error")
 
 
 def head_forward(head: Head, *, data: bool = False) -> mne.Forward:
-    """Give a head to MNE, so that any solver can be run on it.
+    """Turn a head into a forward solution of MNE, for use with any solver.
 
     Parameters
     ----------
     head : Head
         The head.
     data : bool
-        Take the model that makes the data, and not the one for the inverse.
+        Whether to take the model that makes the data instead of the one for the inverse solution.
 
     Returns
     -------
     forward : mne.Forward
-        Forward solution of discrete sources with free orientation, columns along x, y and z of
-        the head frame. The normals of a cortex are those of its source space; where there are
-        none, they point up. A head does not keep the directions of its coils, so all of them
-        point up, too.
+        Forward solution of a discrete source space with free orientation. Its columns are the
+        components along x, y and z of the head frame. The normals are those of the cortex; in a
+        volume they point up. A head does not store the directions of its coils, so in the info
+        they all point up.
 
     Examples
     --------
-    >>> from mne_invkit.population.forward import head_forward
     >>> from mne_invkit.population.draw import make_head
-    >>> head = make_head(0, sources="volume", meg=False)  # doctest: +SKIP
+    >>> from mne_invkit.population.forward import head_forward
+    >>> head = make_head(0, src="volume", meg=False)  # doctest: +SKIP
     >>> head_forward(head)  # doctest: +SKIP
     <Forward | MEG channels: 0 | EEG channels: 333 | Source space: Discrete with 4225 ...>
     """
@@ -110,8 +97,7 @@ def head_forward(head: Head, *, data: bool = False) -> mne.Forward:
     sensors = Sensors(head.names, head.kinds, head.sensors, axes)
     center = head.positions.mean(axis=0)
     radius = 2 * np.linalg.norm(head.positions - center, axis=1).max()
-    sphere = mne.make_sphere_model(center, radius, verbose="error")  # holds all sources
+    sphere = mne.make_sphere_model(center, radius, verbose="error")  # around all locations
     forward = _discrete_forward(sensors, head.positions, head.normals, sphere, "ignore")
-    gain = np.asarray(head.data_gain if data else head.gain, float)
-    forward["sol"]["data"], forward["_orig_sol"] = gain, gain.copy()
+    set_gain(forward, np.asarray(head.data_gain if data else head.gain, float))
     return forward

@@ -1,37 +1,38 @@
-"""A random head: its sources, sensors and two forward models, in arrays."""
+"""A random head in arrays: its source space, sensors and two forward models."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-_PEAK = 1e4  # largest number of each row in float16, which ends at 65,504
+from mne_invkit._files import write_whole
+
+_PEAK = 1e4  # largest entry of each row in float16, which ends at 65,504
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A head with sources and sensors, and two forward models.
+    """A head with a source space, sensors and two forward models.
 
     Attributes
     ----------
     seed : int
         The seed it was drawn from.
-    positions : ndarray, shape (n_sources, 3)
-        Sources in the head frame (m).
-    normals : ndarray, shape (n_sources, 3) | None
-        Normals of the cortex; None for sources in a volume.
-    gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
-        Model for the inverse: sensors by sources with x, y and z of the head frame, in
-        V/(A m), T/(A m) or T/m/(A m). Its EEG reference is arbitrary.
-    data_gain : ndarray of float32, shape (n_sensors, 3 * n_sources)
-        Model that makes the data: the same sources in a slightly different head of other
-        conductivities, with the sensors moved by about 2 mm.
+    positions : ndarray, shape (n_locations, 3)
+        Locations of the source space in the head frame (m).
+    normals : ndarray, shape (n_locations, 3) | None
+        Normals of the cortex; None for a volume.
+    gain : ndarray of float32, shape (n_sensors, 3 * n_locations)
+        Model for the inverse solution, in V/(A m), T/(A m) or T/m/(A m). Each location has three
+        columns: its components along x, y and z of the head frame. The EEG reference is
+        arbitrary.
+    data_gain : ndarray of float32, shape (n_sensors, 3 * n_locations)
+        Model that makes the data: the same locations in a slightly different head with other
+        conductivities, and the sensors moved by about 2 mm.
     sensors : ndarray, shape (n_sensors, 3)
-        Sensors in the head frame (m), where the inverse believes them.
+        Positions of the sensors in the head frame (m), as the inverse solution assumes them.
     kinds : ndarray of str, shape (n_sensors,)
         "eeg", "mag" or "grad".
     names : ndarray of str, shape (n_sensors,)
@@ -64,13 +65,13 @@ class Head:
         return replace(self, **{name: getattr(self, name)[rows] for name in per_sensor})
 
     def save(self, path: str | Path) -> None:
-        """Write to a file of about half the size, in one step.
+        """Write the head to a file, as a whole or not at all.
 
         Parameters
         ----------
         path : path-like
-            The file, ending in ``.npz``. Gains are kept as float16 with one factor for each
-            sensor: their relative error is below 5e-4.
+            The file, ending in ``.npz``. Gains are stored as float16 with one factor for each
+            sensor, so their relative error is below 5e-4.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("gain", "data_gain"):
@@ -82,15 +83,12 @@ class Head:
         values["normals"] = (
             np.empty((0, 3)) if self.normals is None else self.normals.astype(np.float32)
         )
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            np.savez(Path(folder) / path.name, **values)
-            os.replace(Path(folder) / path.name, path)
+        with write_whole(path) as made:
+            np.savez(made, **values)
 
     @classmethod
     def load(cls, path: str | Path) -> Head:
-        """Read a file.
+        """Read a head from a file.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Random subsets of sensors: the caps and arrays that laboratories use."""
+"""Random montages: subsets of the sensors of a head, like those of laboratories."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import mne
 import numpy as np
 
+from mne_invkit._docs import fill_doc
+
 if TYPE_CHECKING:
     from mne_invkit.population.head import Head
 
 CAPS = ("ifcn25", "biosemi32", "biosemi64", "easycap-M1")
-"""Caps whose electrodes have names of the 10-10 system."""
+"""Caps whose electrodes bear names of the 10-10 system."""
 
 _IFCN = "Fp1 Fp2 F9 F7 F3 Fz F4 F8 F10 T9 T7 C3 Cz C4 T8 T10 P9 P7 P3 Pz P4 P8 P10 O1 O2"
 MIN_EEG, MAX_EEG = 24, 256
-"""Least and largest number of electrodes in a montage."""
+"""Smallest and largest number of electrodes in a montage."""
 MIN_MEG = 60
-"""Least number of MEG channels in a montage."""
+"""Smallest number of MEG channels in a montage."""
 
 
 @cache
@@ -30,21 +32,21 @@ def cap_names(cap: str) -> tuple[str, ...]:
 
 
 def farthest_points(positions: np.ndarray, n: int, first: int) -> np.ndarray:
-    """Choose points far from each other.
+    """Choose points that lie far from each other.
 
     Parameters
     ----------
     positions : ndarray, shape (n_points, 3)
         The points.
     n : int
-        How many to choose.
+        Number of points to choose.
     first : int
-        The point to begin with.
+        Index of the first point.
 
     Returns
     -------
     chosen : ndarray of int, shape (n,)
-        Each the point farthest from those chosen before.
+        Indices of the points, each the farthest from those chosen before.
     """
     chosen = [first]
     distance = np.linalg.norm(positions - positions[first], axis=1)
@@ -55,22 +57,22 @@ def farthest_points(positions: np.ndarray, n: int, first: int) -> np.ndarray:
     return np.array(chosen)
 
 
+@fill_doc
 def draw_montage(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """Draw a montage.
+    """Draw a montage: some of the sensors of a head.
 
     Parameters
     ----------
     head : Head
         The head.
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
 
     Returns
     -------
     rows : ndarray of int, shape (n_channels,)
-        Indices of sensors, ascending: 24 to 256 electrodes, those of a cap of the 10-20 or
-        10-10 system or evenly spread ones, sometimes without those of a patch. With MEG:
-        electrodes, 60 to 306 magnetometers and gradiometers, or both.
+        Indices of sensors, ascending. A montage of EEG has 24 to 256 electrodes: those of a cap of
+        the 10-20 or 10-10 system, or evenly spread ones. Some of them lack a group of neighbors.
+        On a head with MEG it has electrodes, 60 to 306 magnetometers and gradiometers, or both.
     """
     if (head.kinds == "eeg").all():
         return _draw_cap(head, rng)
@@ -90,17 +92,17 @@ def _draw_cap(head, rng) -> np.ndarray:
         cap = str(rng.choice(CAPS))
         rows = eeg[np.isin(head.names[eeg], cap_names(cap))]
     else:
-        height = head.sensors[eeg, 2]  # caps reach down to different heights
+        height = head.sensors[eeg, 2]  # caps differ in how far down they reach
         eeg = eeg[height >= np.quantile(height, rng.uniform(0, 0.3))]
         n = min(_log_integer(rng, MIN_EEG, MAX_EEG), len(eeg))
         rows = eeg[farthest_points(head.sensors[eeg], n, int(rng.integers(len(eeg))))]
     if rng.random() < 0.3:
-        rows = _without_patch(head, rows, min(len(rows) // 5, len(rows) - MIN_EEG), rng)
+        rows = _without_neighbors(head, rows, min(len(rows) // 5, len(rows) - MIN_EEG), rng)
     return np.sort(rows)
 
 
 def _draw_array(head, rng) -> np.ndarray:
-    """Indices of MEG sensors: all or some sites of one or both kinds."""
+    """Indices of MEG sensors: one or both kinds, at all sites or some."""
     mags = np.flatnonzero(head.kinds == "mag")
     grads = np.flatnonzero(head.kinds == "grad").reshape(2, -1)
     most = len(mags)
@@ -114,8 +116,8 @@ def _draw_array(head, rng) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _without_patch(head, rows, most, rng) -> np.ndarray:
-    """Leave out neighbours of a random sensor, `most` at most."""
+def _without_neighbors(head, rows, most, rng) -> np.ndarray:
+    """Leave out a random sensor and its neighbors, up to `most` sensors in all."""
     if most < 1:
         return rows
     center = head.sensors[rng.choice(rows)]
@@ -124,5 +126,5 @@ def _without_patch(head, rows, most, rng) -> np.ndarray:
 
 
 def _log_integer(rng, low, high) -> int:
-    """Integer between two others, both included, uniform on a logarithmic scale."""
+    """Draw an integer from `low` to `high`, both included, uniformly on a logarithmic scale."""
     return min(int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))), high)

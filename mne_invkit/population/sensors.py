@@ -1,4 +1,4 @@
-"""Sensors around any head: electrodes of many caps, and MEG arrays on the helmets MNE ships."""
+"""Sensors around a head: the electrodes of many caps, and MEG sensors on helmets of MNE."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import NamedTuple
 
 import mne
 import numpy as np
-from mne.io.constants import FIFF
 
-from mne_invkit.heads.surfaces import on_surface, template_shells
+from mne_invkit._docs import fill_doc
+from mne_invkit._mne import COIL_TYPES
+from mne_invkit.heads.surfaces import fit_sphere, on_surface, template_shells
 from mne_invkit.heads.template import template_trans
 from mne_invkit.population.montages import CAPS, cap_names, farthest_points
 from mne_invkit.population.shape import Anatomy, rigid_motion
 
-_STANDARD = ("colin27_1005", "standard_1005")  # its name in MNE 1.13, and before
+_STANDARD = ("colin27_1005", "standard_1005")  # one montage: its name from MNE 1.13 on, and before
 _DENSE = "GSN-HydroCel-256"
-_HELMETS = {"306m": -0.08, "122m": -0.08, "CTF_275": -0.04}  # lowest site (m, device frame)
-_N_PLANAR = 102  # sites with planar gradiometers
-_N_DENSE = (150, 276)  # sites without, at least and below
-_MIN_GAP, _MAX_GAP = 0.001, 0.015  # m, from a head to any coil, and to the top of its helmet
-_COILS = dict(mag=FIFF.FIFFV_COIL_POINT_MAGNETOMETER, grad=FIFF.FIFFV_COIL_VV_PLANAR_T1)
+_HELMETS = {"306m": -0.08, "122m": -0.08, "CTF_275": -0.04}  # height of the lowest site (m)
+_N_PLANAR = 102  # number of sites with planar gradiometers
+_N_DENSE = (150, 276)  # smallest and largest number of sites without them, plus one
+_MIN_GAP = 0.001  # m, smallest distance of a coil from the skin
+_MAX_GAP = 0.015  # m, largest distance of the skin from the top of the helmet
 
 
 class Sensors(NamedTuple):
-    """Sensors of one or more kinds.
+    """Electrodes and MEG sensors.
 
     Attributes
     ----------
@@ -45,16 +46,16 @@ class Sensors(NamedTuple):
     axes: np.ndarray
 
     def __add__(self, other: Sensors) -> Sensors:
-        """Join two sets."""
+        """Join two sets of sensors."""
         return Sensors(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
     def to_info(self) -> mne.Info:
-        """Channels of MNE with these positions, MEG device and head frame being one."""
+        """Make an Info with these channels, whose MEG device frame is the head frame."""
         info = mne.create_info(self.names.tolist(), 1000.0, self.kinds.tolist())
         for k, ch in enumerate(info["chs"]):
             ch["loc"][:3] = self.positions[k]
             if self.kinds[k] != "eeg":
-                ch["coil_type"] = _COILS[self.kinds[k]]
+                ch["coil_type"] = COIL_TYPES[self.kinds[k]]
                 ch["loc"][3:12] = self.axes[k].ravel()
         info["dev_head_t"] = mne.transforms.Transform("meg", "head")
         return info
@@ -64,7 +65,7 @@ class Sensors(NamedTuple):
 
 
 def _montage(name: str) -> dict[str, np.ndarray]:
-    """Names and positions of a montage, in the template's MRI frame (m)."""
+    """Names and positions of the electrodes of a montage, in the template's MRI frame (m)."""
     montage = mne.channels.make_standard_montage(name)
     info = mne.create_info(montage.ch_names, 1.0, "eeg").set_montage(montage)
     positions = np.array([ch["loc"][:3] for ch in info["chs"]])
@@ -88,20 +89,20 @@ def _candidates() -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(points)), on_surface(origin, rays, dict(rr=rr, tris=tris))
 
 
+@fill_doc
 def draw_electrodes(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
     """Place electrodes all over a head.
 
     Parameters
     ----------
-    anatomy : Anatomy
-        The head.
+    %(anatomy)s
     rng : numpy.random.Generator
-        The generator, for a cap that sits a little askew.
+        The generator, which also moves and turns the cap a little.
 
     Returns
     -------
     sensors : Sensors
-        The electrodes of the 10-10 system and 256 evenly spread ones, on the skin.
+        Electrodes on the skin: those of the 10-10 system, and 256 evenly spread ones.
     """
     names, on_template = _candidates()
     rotation, shift = rigid_motion(rng, 0.04, 0.003)
@@ -113,22 +114,21 @@ def draw_electrodes(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
 # %% Coils
 
 
+@fill_doc
 def draw_coils(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
     """Place a head in an MEG helmet.
 
     Parameters
     ----------
-    anatomy : Anatomy
-        The head.
-    rng : numpy.random.Generator
-        The generator.
+    %(anatomy)s
+    %(generator)s
 
     Returns
     -------
     sensors : Sensors
-        Either 102 sites with a magnetometer and two planar gradiometers each, or 150-275
-        magnetometers alone, on the surface of a helmet which comes as near to the skin as
-        3-10 mm. Half of the heads below adult size get a helmet of their own size.
+        MEG sensors on the surface of a helmet: either 102 sites with one magnetometer and two
+        planar gradiometers each, or 150 to 275 magnetometers alone. The nearest sensor is 3 to
+        10 mm from the skin. Half of the heads below adult size get a helmet of their size.
     """
     helmet = str(rng.choice(list(_HELMETS)))
     planar = helmet != "CTF_275"
@@ -150,13 +150,13 @@ def draw_coils(anatomy: Anatomy, rng: np.random.Generator) -> Sensors:
 
 @cache
 def _helmet_sites(helmet: str) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the triangles of a helmet (m), around its middle, and their unit normals."""
+    """Sites on a helmet: positions relative to its middle (m) and outward unit normals."""
     path = Path(mne.__file__).parent / "data" / "helmets" / f"{helmet}.fif.gz"
     surface = mne.read_bem_surfaces(path, verbose="error")[0]
     rr, outward = (surface[key][surface["tris"]].mean(axis=1) for key in ("rr", "nn"))
     kept = rr[:, 2] > _HELMETS[helmet]
     rr, outward = rr[kept], outward[kept]
-    return rr - _sphere_center(rr), outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    return rr - fit_sphere(rr)[0], outward / np.linalg.norm(outward, axis=1, keepdims=True)
 
 
 def _label(prefix: str, suffix: str, n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -164,26 +164,20 @@ def _label(prefix: str, suffix: str, n: int, kind: str) -> tuple[np.ndarray, np.
     return np.array([f"{prefix}{k:03d}{suffix}" for k in range(n)]), np.full(n, kind)
 
 
-def _sphere_center(rr: np.ndarray) -> np.ndarray:
-    """Centre of the sphere that fits points best."""
-    system = np.column_stack([2 * rr, np.ones(len(rr))])
-    return np.linalg.lstsq(system, (rr**2).sum(axis=1), rcond=None)[0][:3]
-
-
 def _axes(outward: np.ndarray) -> np.ndarray:
-    """Orthonormal rows: two tangents and the normal, shape (n, 3, 3)."""
+    """Axes of coils: two tangents and the normal as orthonormal rows, shape (n, 3, 3)."""
     first = np.cross([0.1, 0.2, 1.0], outward)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     return np.stack([first, np.cross(outward, first), outward], axis=1)
 
 
 def _put_on(rr: np.ndarray, shift: np.ndarray, anatomy: Anatomy, gap: float) -> np.ndarray:
-    """Lower a helmet around a head until its nearest sensor is `gap` from the skin.
+    """Lower a helmet onto a head until its nearest sensor is `gap` from the skin.
 
-    A helmet that gets stuck high above the head is replaced by wider ones.
+    A helmet that is too narrow to come down is made wider.
     """
     skin = anatomy.shells["outer_skin"]["rr"][anatomy.up > 0]
-    middle = _sphere_center(skin) + shift
+    middle = fit_sphere(skin)[0] + shift
     while True:
         low, high = -0.1, 0.2
         for _ in range(10):
@@ -197,23 +191,23 @@ def _put_on(rr: np.ndarray, shift: np.ndarray, anatomy: Anatomy, gap: float) -> 
         rr = 1.03 * rr
 
 
+@fill_doc
 def misplace(
     sensors: Sensors, anatomy: Anatomy, rng: np.random.Generator, sd: float = 0.002
 ) -> Sensors:
-    """Move sensors as errors of digitization and coregistration do.
+    """Move sensors by errors of digitization and coregistration.
 
     Parameters
     ----------
     sensors : Sensors
         Electrodes and coils.
     anatomy : Anatomy
-        The head the electrodes are moved onto.
-    rng : numpy.random.Generator
-        The generator.
+        The head whose skin the electrodes stay on.
+    %(generator)s
     sd : float
-        Standard deviation of the error of an electrode, and of the shift of the MEG helmet
-        as a whole, in each direction (m). The helmet also turns, by about a degree, and
-        coils that would come to lie in the head are kept 1 mm away.
+        Standard deviation along each axis (m) of the error of an electrode, and of the shift of
+        the MEG helmet. The helmet also turns by about a degree. Coils that would lie in the head
+        are kept 1 mm outside.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Random head shapes around the template: shells, conductivities and points inside them."""
+"""Random head shapes around the template: shells, conductivities and source spaces."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from mne_invkit.heads.surfaces import SHIPPED, on_surface, radii, template_shells
+from mne_invkit._docs import fill_doc
+from mne_invkit.heads.surfaces import on_surface, radii, template_shells
+from mne_invkit.heads.template import template_fiducials
 
 SIZE = (0.62, 1.02)
-"""Least and largest size of a head relative to the template: a newborn's to a large adult's."""
+"""Smallest and largest size of a head relative to the template: a newborn and a large adult."""
 SKULL = (0.0025, 0.009)
-"""Least and largest thickness of the skull along a ray from the middle of the brain (m)."""
+"""Smallest and largest thickness of the skull along a ray from the middle of the brain (m)."""
 SCALP = (0.0025, 0.008)
-"""Least and largest thickness of the scalp above the base of the head (m)."""
+"""Smallest and largest thickness of the scalp above the base of the head (m)."""
 
 _NAMES = ("inner_skull", "outer_skull", "outer_skin")
-_N_WAVES = 128  # of a random field
-_DEPTH = 0.004  # m, least depth of a source in the head: boundary elements err near the skull
-_OTHER_DEPTH = 0.003  # m, in other heads around the same brain
-_BASE = (-0.2, -0.8)  # heights on the unit sphere between which the neck thickens the skin
+_N_WAVES = 128  # Fourier features of a random field
+_DEPTH = 0.004  # m, smallest depth of a location: boundary elements are inexact near the skull
+_OTHER_DEPTH = 0.003  # m, smallest depth in other heads around the same brain
+_BASE = (-0.2, -0.8)  # heights on the unit sphere between which the skin thickens to the neck
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,12 @@ class Anatomy:
     tris : ndarray, shape (1280, 3)
         Triangles of each shell.
     inner, skull, scalp : ndarray, shape (642,)
-        Distance of the inner skull from the origin, thickness of skull and scalp, all along
-        the directions (m).
+        Distance of the inner skull from the origin, thickness of the skull and of the scalp,
+        all along the directions (m).
     up : ndarray, shape (642,)
         Height of the directions in the template, on the unit sphere.
     warp : callable
-        Carries points (n, 3) in the template's MRI frame into this head's head frame.
+        Function that maps points (n, 3) from the template's MRI frame to this head's frame.
     """
 
     size: float
@@ -76,14 +78,14 @@ class Anatomy:
         return on_surface(self.origin, rays, self.shells["outer_skin"])
 
     def gap(self, points: np.ndarray) -> np.ndarray:
-        """Distance of points beyond the skin along rays from the origin (m), shape (n,)."""
+        """Distance of points outside the skin, along rays from the origin (m), shape (n,)."""
         rays = points - self.origin
         distance = np.linalg.norm(rays, axis=1)
         skin = self.shells["outer_skin"]
         return distance - radii(self.origin, rays / distance[:, None], skin["rr"], skin["tris"])
 
     def depth(self, points: np.ndarray) -> np.ndarray:
-        """Distance of points from the inner skull (m), negative outside, shape (n,)."""
+        """Distance of points from the inner skull (m), negative outside it, shape (n,)."""
         surface = self.shells["inner_skull"]
         rays = points - self.origin
         distance = np.linalg.norm(rays, axis=1)
@@ -93,7 +95,7 @@ class Anatomy:
 
 
 def _sample(rr: np.ndarray, tris: np.ndarray, n: int = 6) -> np.ndarray:
-    """Points all over a surface, about `n` to an edge."""
+    """Points all over a surface, `n` intervals per edge."""
     weights = np.array([(i, j, n - i - j) for i in range(n + 1) for j in range(n + 1 - i)]) / n
     return np.einsum("wk,tkd->twd", weights, rr[tris]).reshape(-1, 3)
 
@@ -101,26 +103,26 @@ def _sample(rr: np.ndarray, tris: np.ndarray, n: int = 6) -> np.ndarray:
 # %% Shapes
 
 
+@fill_doc
 def smooth_field(
     rng: np.random.Generator, scale: float, n_components: int | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Draw a smooth random function of the position.
+    """Draw a smooth random function of position.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
     scale : float
-        Distance over which values stay alike, in the unit of the positions.
+        Standard deviation of the Gaussian covariance, in the unit of the positions.
     n_components : int | None
         Number of independent components; None for a scalar field.
 
     Returns
     -------
     field : callable
-        From positions (n, 3) to values (n,) or (n, n_components) of variance 1: a Gaussian
-        process whose covariance is ``exp(-d ** 2 / (2 * scale ** 2))`` at the distance d, by
-        random Fourier features (Rahimi and Recht, 2007).
+        Function from positions (n, 3) to values (n,) or (n, n_components). It is a Gaussian
+        process of variance 1 with the covariance ``exp(-d ** 2 / (2 * scale ** 2))`` at the
+        distance d, made of random Fourier features (Rahimi and Recht, 2007).
     """
     n = n_components or 1
     waves = rng.standard_normal((n, 3, _N_WAVES)) / scale
@@ -131,14 +133,6 @@ def smooth_field(
         return values[:, 0] if n_components is None else values
 
     return field
-
-
-@cache
-def _fiducials() -> np.ndarray:
-    """Nasion, left and right preauricular points of the template in its MRI frame (m)."""
-    points, _ = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
-    by_name = {int(p["ident"]): p["r"] for p in points}  # 1: LPA, 2: nasion, 3: RPA
-    return np.array([by_name[2], by_name[1], by_name[3]], float)
 
 
 @cache
@@ -157,21 +151,21 @@ def _thickness(rng, directions, up, size) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(skull, *SKULL), np.clip(scalp, *SCALP) + neck
 
 
+@fill_doc
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw the shape of a head.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
 
     Returns
     -------
     anatomy : Anatomy
-        The template's inner skull, displaced smoothly at random by a few millimetres and
-        scaled, along each axis by up to 7 % more or less, with skull and scalp of random
-        thickness around it. The head frame is that of its own fiducials, which the operator
-        met to about 2 mm.
+        A head whose inner skull is that of the template, deformed smoothly by a few millimeters
+        and scaled, along each axis by up to 7 % more or less. Around it lie a skull and a scalp
+        of random thickness. The head frame is that of its own fiducials, which were digitized
+        with an error of about 2 mm.
     """
     size = SIZE[1] - (SIZE[1] - SIZE[0]) * rng.random() ** 2  # one in three below 0.85
     axes = size * rng.uniform(0.93, 1.07, 3)
@@ -190,7 +184,9 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     up = (rr - middle)[:, 2] / np.linalg.norm(rr - middle, axis=1)
     skull, scalp = _thickness(rng, directions, up, size)
     anatomy = Anatomy(size, origin, directions, tris, distance, skull, scalp, up, deform)
-    fiducials = anatomy.on_skin(deform(_fiducials())) + 0.002 * rng.standard_normal((3, 3))
+    lpa, nasion, rpa = template_fiducials()
+    fiducials = anatomy.on_skin(deform(np.array([nasion, lpa, rpa])))
+    fiducials += 0.002 * rng.standard_normal((3, 3))
     to_head = mne.transforms.get_ras_to_neuromag_trans(*fiducials)
     return replace(
         anatomy,
@@ -200,21 +196,21 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
 
 
+@fill_doc
 def perturb_anatomy(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
-    """Draw a head that is almost the same: what errors of the head model leave.
+    """Draw a head that differs from another by typical errors of a head model.
 
     Parameters
     ----------
     anatomy : Anatomy
         A head.
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
 
     Returns
     -------
     anatomy : Anatomy
-        A head whose inner skull lies smoothly 1-2 mm (root mean square) elsewhere, with skull
-        and scalp thicker or thinner by about 15 %.
+        A head whose inner skull is displaced smoothly by 1 to 2 mm (root mean square), and whose
+        skull and scalp are about 15 % thicker or thinner.
     """
     shift = rng.uniform(0.001, 0.002) * smooth_field(rng, 0.6)(anatomy.directions)
     skull, scalp = (np.exp(0.15 * smooth_field(rng, 0.6)(anatomy.directions)) for _ in range(2))
@@ -226,44 +222,44 @@ def perturb_anatomy(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
     )
 
 
+@fill_doc
 def draw_conductivity(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Draw conductivities.
+    """Draw the conductivities of a head.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
 
     Returns
     -------
     conductivity : tuple of float
-        Conductivities of brain (0.25-0.4), skull (15-80 times less than the brain) and scalp
-        (0.2-0.5) in S/m.
+        Conductivities in S/m: brain (0.25 to 0.4), skull (15 to 80 times lower than the brain)
+        and scalp (0.2 to 0.5).
     """
     brain, scalp = rng.uniform(0.25, 0.4), rng.uniform(0.2, 0.5)
     return brain, brain / np.exp(rng.uniform(np.log(15), np.log(80))), scalp
 
 
-# %% Sources
+# %% Source spaces
 
 
+@fill_doc
 def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np.ndarray:
-    """Draw a regular grid inside the skull.
+    """Draw the origin of a regular grid inside the skull.
 
     Parameters
     ----------
-    anatomies : sequence of Anatomy
-        The head and others around the same brain.
+    %(anatomies)s
     rng : numpy.random.Generator
         The generator, for the origin of the grid.
     spacing : float
-        Distance between neighbours (m).
+        Distance between neighbors (m).
 
     Returns
     -------
-    positions : ndarray, shape (n_sources, 3)
-        Points of the head frame at least 4 mm inside the first head's inner skull, and 3 mm
-        inside those of the others (m).
+    positions : ndarray, shape (n_locations, 3)
+        Locations in the head frame (m), at least 4 mm inside the inner skull of the first head
+        and 3 mm inside those of the others.
     """
     first, *others = anatomies
     rr = first.shells["inner_skull"]["rr"]
@@ -276,22 +272,22 @@ def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np
     return positions
 
 
+@fill_doc
 def warp_cortex(src: mne.SourceSpaces, anatomies) -> tuple[np.ndarray, np.ndarray]:
-    """Carry the cortex of the template into a head.
+    """Warp the cortex of the template into a head.
 
     Parameters
     ----------
     src : mne.SourceSpaces
         Surface source space of the template, in its MRI frame.
-    anatomies : sequence of Anatomy
-        The head and others around the same brain.
+    %(anatomies)s
 
     Returns
     -------
-    positions : ndarray, shape (n_sources, 3)
-        The sources in the head frame (m), pushed towards the middle where they are too near
-        to an inner skull: as near as in :func:`draw_grid`.
-    normals : ndarray, shape (n_sources, 3)
+    positions : ndarray, shape (n_locations, 3)
+        Locations in the head frame (m). Those too near to an inner skull are pushed inwards, to
+        the depths of :func:`draw_grid`.
+    normals : ndarray, shape (n_locations, 3)
         Outward unit normals of the warped surface.
     """
     surfaces = [(anatomies[0].warp(s["rr"]), s) for s in src]
@@ -309,7 +305,7 @@ def warp_cortex(src: mne.SourceSpaces, anatomies) -> tuple[np.ndarray, np.ndarra
 
 
 def _normals(rr: np.ndarray, tris: np.ndarray) -> np.ndarray:
-    """Unit normals at the vertices of a surface, of its triangles weighted by area."""
+    """Unit normals at the vertices of a surface: means over triangles, weighted by area."""
     a, b, c = rr[tris].transpose(1, 0, 2)
     normals = np.zeros_like(rr)
     for corner in tris.T:
@@ -317,15 +313,15 @@ def _normals(rr: np.ndarray, tris: np.ndarray) -> np.ndarray:
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
+@fill_doc
 def rigid_motion(rng: np.random.Generator, angle: float, shift: float):
     """Draw a small rotation and shift.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
     angle, shift : float
-        Standard deviations about and along each axis (radian, m).
+        Standard deviations of the rotation about each axis (radian) and of the shift (m).
 
     Returns
     -------

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mne_invkit.population.draw import draw_montage
 from mne_invkit.population.head import Head
+from mne_invkit.population.montages import draw_montage
 from mne_piunet.kernel.inputs import Physics, make_physics
 
 MAX_SOURCES = 20
