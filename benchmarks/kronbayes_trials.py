@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mne_invkit.heads.template import template_forward
+from mne_invkit.inverse.stc import dense_data, source_positions
 from mne_invkit.metrics.arrays import localization_error
-from mne_invkit.metrics.estimates import dense_data, source_positions
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.simulation.signals import time_courses
 from mne_kronbayes import apply_kron_bayes, learn_skull

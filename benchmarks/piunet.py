@@ -50,13 +50,13 @@ from piunet_cases import (
 from piunet_tables import METRICS, markdown, read_rows, tables
 from tqdm import tqdm
 
+from mne_invkit.inverse.stc import dense_data
 from mne_invkit.metrics.arrays import (
     amplitude_error,
     localization_error,
     normalized_emd,
     source_auc,
 )
-from mne_invkit.metrics.estimates import dense_data
 from mne_invkit.population.draw import Population
 from mne_invkit.population.head import Head
 from mne_piunet import apply_piunet, load_piunet, make_piunet

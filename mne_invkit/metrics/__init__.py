@@ -1,1 +1,1 @@
-"""How far an estimate is from the truth."""
+"""How far an estimate is from the true sources."""

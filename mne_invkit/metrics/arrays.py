@@ -1,8 +1,8 @@
-"""How far an estimate is from the true sources, on arrays.
+"""How far an estimate is from the true sources, for arrays.
 
-Arrays hold one row a source: shape (n_sources,), (n_sources, n_times), or
-(n_sources, 3, n_times) with the components of the orientation in the middle, as in MNE's
-vector source estimates. Sign and unit drop out unless a function says otherwise.
+Amplitudes have one row per location: their shape is (n_locations,), (n_locations, n_times), or
+(n_locations, 3, n_times) with the components in the middle, as in MNE's vector source estimates.
+Sign and unit do not matter unless a function says otherwise.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from scipy.stats import rankdata
 # %% Strengths and peaks
 
 
-def source_strength(data: ArrayLike) -> np.ndarray:
-    """Root mean square over time of the magnitude of each source.
+def location_strength(data: ArrayLike) -> np.ndarray:
+    """Strength of each location: root mean square over time of its magnitude.
 
     Parameters
     ----------
-    data : array-like, shape (n_sources,) | (n_sources, n_times) | (n_sources, 3, n_times)
-        Amplitudes.
+    data : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module.
 
     Returns
     -------
-    strength : ndarray, shape (n_sources,)
+    strength : ndarray, shape (n_locations,)
         Strengths, in the unit of `data`.
     """
     magnitude = _magnitude(data)
@@ -35,26 +35,27 @@ def source_strength(data: ArrayLike) -> np.ndarray:
 def find_peaks(
     data: ArrayLike, positions: ArrayLike, *, n_peaks: int | None = None, radius: float = 0.02
 ) -> np.ndarray:
-    """Find the strongest local maxima in space.
+    """Find local maxima in space, the strongest first.
 
     Parameters
     ----------
-    data : array-like, shape (n_sources,) | (n_sources, n_times) | (n_sources, 3, n_times)
-        Amplitudes; their :func:`source_strength` counts.
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    data : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module. Their :func:`location_strength` is
+        compared.
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
     n_peaks : int | None
-        At most so many peaks. None is all of them.
+        Maximum number of peaks. None finds all of them.
     radius : float
-        A peak is a source that no other one within this distance (m) surpasses.
+        A peak is an active location that is not surpassed within this distance (m).
 
     Returns
     -------
     peaks : ndarray of int, shape (n_found,)
-        Indices of the peaks, the strongest first; silent sources are none. Of equal sources
-        within the radius the first is the peak.
+        Indices of the peaks, the strongest first. Among equal locations within the radius, the
+        first is the peak.
     """
-    strength, positions = source_strength(data), np.asarray(positions, float)
+    strength, positions = location_strength(data), np.asarray(positions, float)
     beaten = strength == 0
     peaks = []
     for k in np.argsort(-strength, kind="stable"):
@@ -67,12 +68,12 @@ def find_peaks(
 
 
 def _magnitude(data) -> np.ndarray:
-    """Length of each source vector, shape (n_sources,) or (n_sources, n_times)."""
+    """Lengths of vectors or absolute values, shape (n_locations,) or (n_locations, n_times)."""
     data = np.asarray(data)
     if not 1 <= data.ndim <= 3 or (data.ndim == 3 and data.shape[1] != 3):
         raise ValueError(
-            "Expected the shape (n_sources,), (n_sources, n_times) or (n_sources, 3, n_times), "
-            f"got {data.shape}."
+            "Amplitudes must have the shape (n_locations,), (n_locations, n_times) or "
+            f"(n_locations, 3, n_times), got {data.shape}."
         )
     if not np.isfinite(data).all():
         raise ValueError("The amplitudes are not finite (NaN or infinite).")
@@ -80,19 +81,19 @@ def _magnitude(data) -> np.ndarray:
 
 
 def _strengths(positions, **data) -> list[np.ndarray]:
-    """Check and return the strengths of arrays over the same positions."""
+    """Strengths of arrays at the same positions, after checks."""
     strengths = []
     for name, values in data.items():
-        strength = source_strength(values)
+        strength = location_strength(values)
         if len(strength) != len(positions):
-            raise ValueError(f"{name} has {len(strength)} sources for {len(positions)} positions.")
+            raise ValueError(f"{name} has {len(strength)} rows for {len(positions)} positions.")
         if not strength.any():
-            raise ValueError(f"{name} is zero everywhere, so it has no place to compare.")
+            raise ValueError(f"{name} is zero everywhere, so there is nothing to compare.")
         strengths.append(strength)
     return strengths
 
 
-# %% Metrics on arrays
+# %% Metrics
 
 
 def localization_error(
@@ -100,18 +101,18 @@ def localization_error(
 ) -> float:
     """Mean distance from each true source to the nearest peak of the estimate.
 
-    The true sources are the k peaks of `truth` (:func:`find_peaks`); as many of the estimate,
-    its strongest ones, stand against them. With one true source it is the distance between the
-    two maxima.
+    The true sources are the peaks of `truth` (:func:`find_peaks`). They are compared with an equal
+    number of peaks of the estimate, the strongest ones. For one true source, the error is the
+    distance between the two maxima.
 
     Parameters
     ----------
-    truth, estimate : array-like, shape (n_sources, ...)
-        Amplitudes, see the head of this module.
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    truth, estimate : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module.
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
     radius : float
-        Distance (m) within which only the strongest source is a peak.
+        Radius of :func:`find_peaks` (m).
 
     Returns
     -------
@@ -120,8 +121,8 @@ def localization_error(
 
     See Also
     --------
-    mne.simulation.metrics.region_localization_error : Between thresholded regions.
-    mne.simulation.metrics.peak_position_error : From the centre of mass, for one dipole.
+    mne.simulation.metrics.region_localization_error : Distance between thresholded regions.
+    mne.simulation.metrics.peak_position_error : Distance from a center of mass, for one dipole.
     """
     positions = np.asarray(positions, float)
     truth, estimate = _strengths(positions, truth=truth, estimate=estimate)
@@ -135,16 +136,16 @@ def normalized_emd(truth: ArrayLike, estimate: ArrayLike, positions: ArrayLike) 
 
     Parameters
     ----------
-    truth, estimate : array-like, shape (n_sources, ...)
-        Amplitudes, see the head of this module. Their :func:`source_strength` is compared;
-        estimates below 1e-6 of the greatest are left out.
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    truth, estimate : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module. Their :func:`location_strength`
+        is compared. Estimates below 1e-6 of the largest count as zero.
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
 
     Returns
     -------
     emd : float
-        0 for the truth, 1 for equal strength everywhere; it may exceed 1.
+        0 for the truth and 1 for equal strength everywhere. It can exceed 1.
 
     Notes
     -----
@@ -155,15 +156,15 @@ def normalized_emd(truth: ArrayLike, estimate: ArrayLike, positions: ArrayLike) 
     estimate = np.where(estimate >= 1e-6 * estimate.max(), estimate, 0)
     uniform = _emd(np.ones(len(truth)), truth, positions)
     if uniform == 0:
-        raise ValueError("The truth is uniform, and nothing can be relative to a distance of 0.")
+        raise ValueError("truth is uniform, so its distance from a uniform estimate is 0.")
     return _emd(estimate, truth, positions) / uniform
 
 
 def _emd(p: np.ndarray, q: np.ndarray, positions: np.ndarray) -> float:
     """Mean distance (m) that the mass of `p` moves to become `q`, both scaled to sum 1.
 
-    Mass that both share stays where it is, since distance obeys the triangle inequality. So
-    only surpluses move, and the cost matrix has at most n_sources ** 2 / 4 elements.
+    Mass that both share does not move, by the triangle inequality. So only the surplus moves, and
+    the cost matrix has at most n_locations ** 2 / 4 elements.
     """
     try:
         import ot
@@ -183,31 +184,31 @@ def _emd(p: np.ndarray, q: np.ndarray, positions: np.ndarray) -> float:
 
 
 def source_auc(truth_mask: ArrayLike, estimate: ArrayLike) -> float:
-    """Area under the receiver operating curve of detecting the true sources.
+    """Area under the receiver operating characteristic of detecting the true sources.
 
     Parameters
     ----------
-    truth_mask : array-like of bool, shape (n_sources,)
-        Which sources are active.
-    estimate : array-like, shape (n_sources, ...)
-        Amplitudes, see the head of this module.
+    truth_mask : array-like of bool, shape (n_locations,)
+        Which locations are active: the true sources.
+    estimate : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module.
 
     Returns
     -------
     auc : float
-        Probability that an active source is stronger than a silent one, ties counting half
-        (Mann-Whitney statistic): 1 is perfect, 0.5 is chance.
+        Probability that an active location has a stronger estimate than a silent one (the
+        Mann-Whitney statistic; ties count half). 1 is perfect, 0.5 is chance.
 
     See Also
     --------
-    mne.simulation.metrics.roc_auc_score : The same for two stcs (needs scikit-learn).
+    mne.simulation.metrics.roc_auc_score : The same for two stcs, with scikit-learn.
     """
-    mask, strength = np.asarray(truth_mask, bool), source_strength(estimate)
+    mask, strength = np.asarray(truth_mask, bool), location_strength(estimate)
     if mask.shape != strength.shape:
         raise ValueError(f"truth_mask has the shape {mask.shape}, expected {strength.shape}.")
     n_active, n_silent = mask.sum(), (~mask).sum()
     if not (n_active and n_silent):
-        raise ValueError("An AUC needs both active and silent sources in truth_mask.")
+        raise ValueError("An AUC needs both active and silent locations in truth_mask.")
     rank_sum = rankdata(strength)[mask].sum()
     return float((rank_sum - n_active * (n_active + 1) / 2) / (n_active * n_silent))
 
@@ -217,22 +218,22 @@ def spatial_dispersion(estimate: ArrayLike, positions: ArrayLike, centers: Array
 
     Parameters
     ----------
-    estimate : array-like, shape (n_sources, ...)
-        Amplitudes, see the head of this module.
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    estimate : array-like, shape (n_locations, ...)
+        Amplitudes, as described at the top of this module.
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
     centers : array-like, shape (3,) | (n_centers, 3)
         Positions of the true sources (m).
 
     Returns
     -------
     dispersion : float
-        ``sqrt(sum(d ** 2 * x ** 2) / sum(x ** 2))`` in m, with the strengths x and the distance
-        d to the nearest true source.
+        ``sqrt(sum(d ** 2 * x ** 2) / sum(x ** 2))`` in m, with the strength x of each location
+        and its distance d from the nearest true source.
 
     See Also
     --------
-    mne.simulation.metrics.spatial_deviation_error : Weighted by x, for one dipole.
+    mne.simulation.metrics.spatial_deviation_error : A spread with weights x, for one dipole.
     """
     (strength,) = _strengths(positions, estimate=estimate)
     distance = cdist(positions, np.atleast_2d(centers)).min(axis=1)
@@ -242,27 +243,28 @@ def spatial_dispersion(estimate: ArrayLike, positions: ArrayLike, centers: Array
 def time_course_error(
     truth: ArrayLike, estimate: ArrayLike, positions: ArrayLike, *, radius: float = 0.02
 ) -> float:
-    """How badly the estimate follows the time courses of the true sources.
+    """Mean error of the estimated time courses of the true sources.
 
-    For each peak of `truth`, one minus the absolute correlation between its time course and
-    that of the estimate around it: the first singular vector of all sources and orientations
-    within `radius`. So neither sign, scale nor orientation counts.
+    The error of a true source (a peak of `truth`) is one minus the absolute correlation of its
+    time course with the estimated one. The estimated time course is the first singular vector
+    of all components at the locations within `radius`. So sign, scale and orientation do not
+    matter.
 
     Parameters
     ----------
-    truth, estimate : array-like, shape (n_sources, n_times) | (n_sources, 3, n_times)
-        Signed amplitudes. Magnitudes (``pick_ori=None`` of a free orientation) have lost the
-        time course: estimate with ``pick_ori="vector"`` or ``"normal"``.
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    truth, estimate : array-like, shape (n_locations, n_times) | (n_locations, 3, n_times)
+        Signed amplitudes. Magnitudes (``pick_ori=None`` with free orientation) do not show the
+        time course, so estimate with ``pick_ori="vector"`` or ``"normal"``.
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
     radius : float
-        Radius of the region and of :func:`find_peaks` (m).
+        Radius around a true source, and of :func:`find_peaks` (m).
 
     Returns
     -------
     error : float
-        Mean over the true sources, from 0 (same course) to 1. A silent or constant estimate
-        counts 1.
+        Mean over the true sources, from 0 (the same time course) to 1. It is 1 where the estimate
+        is zero or constant.
     """
     truth, estimate, positions = np.asarray(truth), np.asarray(estimate), np.asarray(positions)
     _strengths(positions, truth=truth)
@@ -283,7 +285,7 @@ def time_course_error(
 
 
 def _main_course(data) -> np.ndarray:
-    """Return the unit time course that explains most of the data."""
+    """Unit time course that explains most of the data."""
     rows = data.reshape(-1, data.shape[-1])
     if not rows.any():
         return np.zeros(rows.shape[1])
@@ -295,22 +297,24 @@ def amplitude_error(truth: ArrayLike, estimate: ArrayLike) -> float:
 
     Parameters
     ----------
-    truth, estimate : array-like, shape (n_sources, ...)
-        Amplitudes in the same unit, see the head of this module.
+    truth, estimate : array-like, shape (n_locations, ...)
+        Amplitudes in the same unit, as described at the top of this module.
 
     Returns
     -------
     error : float
-        ``sum((|x| - |y|) ** 2) / sum(|x| ** 2)`` over sources and samples, with the truth x and
-        the estimate y: 0 is perfect, 1 is what an estimate of zero gets.
+        ``sum((|x| - |y|) ** 2) / sum(|x| ** 2)`` over locations and samples, with the truth x and
+        the estimate y. 0 is perfect, and an estimate of zero has 1.
 
     See Also
     --------
-    mne.simulation.metrics.cosine_score : A comparison of all samples free of scale.
+    mne.simulation.metrics.cosine_score : Comparison of all samples, whatever the scale.
     """
     x, y = _magnitude(truth), _magnitude(estimate)
     if x.shape != y.shape:
-        raise ValueError(f"truth and estimate have the magnitudes' shapes {x.shape} and {y.shape}.")
+        raise ValueError(
+            f"truth and estimate differ in the shapes {x.shape} and {y.shape} of their magnitudes."
+        )
     if not x.any():
         raise ValueError("truth is zero everywhere.")
     return float(np.sum((x - y) ** 2) / np.sum(x**2))

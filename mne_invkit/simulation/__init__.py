@@ -1,1 +1,1 @@
-"""Recordings with a known truth."""
+"""Simulated recordings, whose true sources are known."""

@@ -1,4 +1,4 @@
-"""Simulated recordings with a known truth: evoked responses and trials of known sources."""
+"""Simulated evoked responses and trials, whose true sources are known."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, verbose
+from mne.utils import verbose
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
+from mne_invkit._docs import fill_doc
 from mne_invkit.inverse import checks
+from mne_invkit.inverse.stc import STC_CLASSES
 from mne_invkit.simulation.signals import (
     Rng,
     draw_centers,
@@ -21,27 +23,25 @@ from mne_invkit.simulation.signals import (
     time_courses,
 )
 
-_STC_CLASSES = {"surface": mne.SourceEstimate, "mixed": mne.MixedSourceEstimate}
-
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """A simulated recording and the sources behind it.
+    """A simulated recording and its true sources.
 
     Attributes
     ----------
     evoked : mne.Evoked
-        Average over trials.
+        Average over the trials.
     epochs : mne.EpochsArray
         The trials.
     noise_cov : mne.Covariance
-        Covariance of the noise of one trial, as MNE's inverse functions expect it.
+        Noise covariance of a single trial, as MNE's inverse functions expect it.
     stc : mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
-        True amplitude of every source along its orientation (A m).
+        True amplitude of every location along its orientation (A m).
     orientations : ndarray, shape (n_locations, 3)
-        Unit orientation of every source (head frame).
+        Orientation of every location: a unit vector in the head frame.
     sources : ndarray of int, shape (n_sources,)
-        Indices of the centres of activity among the locations of the forward solution.
+        Index of the location of each source, or of the center of its patch.
     """
 
     evoked: mne.Evoked
@@ -52,8 +52,8 @@ class Simulation:
     sources: np.ndarray
 
 
-@fill_doc
 @verbose
+@fill_doc
 def simulate_evoked(
     forward: mne.Forward,
     info: mne.Info,
@@ -75,65 +75,63 @@ def simulate_evoked(
 ) -> Simulation:
     """Simulate an evoked response, its trials and its true sources.
 
-    Every trial holds the same response and its own noise, which is what averaging assumes.
-    EEG gets the average reference, as a projector, so the data are ready for inverse functions.
+    Every trial has the same response and its own noise. EEG gets the average reference as a
+    projector, so the data are ready for inverse functions.
 
     Parameters
     ----------
     forward : mne.Forward
-        The forward solution that makes the data. Give another one to the inverse function, for
-        instance of another skull conductivity, and the simulation holds errors of the head
-        model too.
+        The forward solution that makes the data. To simulate errors of the head model as well,
+        pass another one to the inverse function, for instance with another conductivity of the
+        skull.
     info : mne.Info
-        Measurement info: sampling frequency and channels. Those that are good and in the
-        forward solution are simulated.
+        Measurement info with the sampling frequency and the channels. Good channels that the
+        forward solution has are simulated.
     noise_cov : mne.Covariance | None
-        Covariance of the noise up to a factor. None is the ad hoc covariance of MNE.
+        Noise covariance up to a factor. None takes the ad hoc covariance of MNE.
     sources : int | array-like of int
         Number of sources to draw at random, or the indices of their locations.
     extent : float
-        Standard deviation of the activity around each source (m), see
-        :func:`~mne_invkit.simulation.signals.gaussian_patches`.
+        Standard deviation of the patch around each source (m), see
+        :func:`~mne_invkit.simulation.signals.gaussian_patches`. 0 gives point sources.
     min_distance : float
-        Least distance between sources drawn at random (m).
+        Smallest distance between sources drawn at random (m).
     orientation : "auto" | "normal" | "random"
-        Along the normals of the source space, or one random direction for each source. "auto"
-        is normal on surfaces and in forward solutions of fixed orientation, random elsewhere.
-        A location within an extended source points the way of the nearest centre.
+        Orientation of the sources: along the normals of the source space, or one random direction
+        for each source and its patch. "auto" is "normal" on surfaces and in forward solutions of
+        fixed orientation, and "random" elsewhere.
     amplitude : float
-        Root mean square amplitude of each source (A m).
+        Root mean square over time of the amplitude of each source (A m).
     time_course : str | callable
-        Kind of :func:`~mne_invkit.simulation.signals.time_courses`. A function can hold options:
-        ``functools.partial(time_courses, kind="ar", ar=0.5)``.
+        Kind of :func:`~mne_invkit.simulation.signals.time_courses`. To set its options, pass a
+        function such as ``functools.partial(time_courses, kind="ar", ar=0.5)``.
     tmin, tmax : float
-        First and last time (s). Sources are silent before time 0, which leaves a baseline.
+        First and last time (s). Sources are silent before time 0, so there is a baseline.
     snr_db : float
-        Signal-to-noise ratio of a single trial (dB) from time 0 on: mean power over sensors,
-        average-referenced, projected and whitened by `noise_cov`. Averaging adds
+        Signal-to-noise ratio of a single trial (dB) from time 0 on: the ratio of mean powers over
+        all sensors, after projection and whitening by `noise_cov`. Averaging adds
         ``10 * log10(n_trials)``.
     noise_ar : float
-        Correlation of neighbouring samples of the noise.
+        Correlation of neighboring samples of the noise.
     n_trials : int
         Number of trials.
-    rng : int | numpy.random.Generator | None
-        Seed or generator.
+    %(seed)s
     %(verbose)s
 
     Returns
     -------
     simulation : Simulation
-        Data, covariance of the noise and truth.
+        Data, noise covariance and true sources.
 
     See Also
     --------
-    mne.simulation.SourceSimulator : Build your own sequence of source activity.
-    mne_invkit.score : Compare an estimate with the truth.
+    mne.simulation.SourceSimulator : Builds your own sequence of source activity.
+    mne_invkit.score : Compares an estimate with the true sources.
 
     Examples
     --------
     >>> import mne
-    >>> from mne_invkit import template_forward
-    >>> from mne_invkit import simulate_evoked
+    >>> from mne_invkit import simulate_evoked, template_forward
     >>> montage = mne.channels.make_standard_montage("biosemi32")
     >>> info = mne.create_info(montage.ch_names, 256.0, "eeg").set_montage(montage)
     >>> head = template_forward(info, spacing="ico3", conductivity=(0.3, 0.012, 0.3), verbose=False)
@@ -171,20 +169,19 @@ def simulate_evoked(
     evoked = epochs.average()
     evoked.comment = "simulation"
     src = forward["src"]
-    stc_class = _STC_CLASSES.get(src.kind, mne.VolSourceEstimate)
     vertices, subject = [s["vertno"] for s in src], src[0].get("subject_his_id")
-    stc = stc_class(truth, vertices, times[0], 1 / info["sfreq"], subject)
+    stc = STC_CLASSES[src.kind, False](truth, vertices, times[0], 1 / info["sfreq"], subject)
     return Simulation(evoked, epochs, noise_cov, stc, orientations, centers)
 
 
 def _common_channels(forward, info, noise_cov):
-    """Pick the channels of gain, info (with the average reference) and full covariance."""
+    """Gain, info with the average reference, and full covariance of the channels all have."""
     picks = mne.pick_types(info, meg=True, eeg=True)
     picks = [k for k in picks if info["ch_names"][k] in forward["sol"]["row_names"]]
     if not picks:
         raise ValueError(
-            "info and forward have no good EEG or MEG channel in common; compute the forward "
-            "solution for this info, e.g. with mne_invkit.template_forward(info)."
+            "info and forward have no good EEG or MEG channel in common: compute the forward "
+            "solution for this info, such as mne_invkit.template_forward(info)."
         )
     blank = mne.EvokedArray(np.zeros((len(picks), 1)), mne.pick_info(info, picks))
     if "eeg" in blank:
@@ -196,7 +193,7 @@ def _common_channels(forward, info, noise_cov):
     missing = sorted(set(info["ch_names"]) - set(noise_cov.ch_names))
     if missing:
         raise ValueError(
-            f"noise_cov lacks {len(missing)} channels ({', '.join(missing[:5])}...); drop them "
+            f"noise_cov lacks {len(missing)} channels ({', '.join(missing[:5])}...): drop them "
             "from info, or leave noise_cov=None for an ad hoc covariance."
         )
     noise_cov = mne.pick_channels_cov(noise_cov, info["ch_names"], exclude=[], ordered=True)
@@ -208,7 +205,7 @@ def _common_channels(forward, info, noise_cov):
 
 
 def _place(forward, sources, extent, min_distance, rng):
-    """Return indices of the centres, weights of their patches, and nearest centres."""
+    """Location of each source, weights of its patch, and the nearest source of each location."""
     positions = forward["source_rr"]
     if np.ndim(sources) == 0:
         centers = draw_centers(positions, int(sources), min_distance, rng)
@@ -224,7 +221,7 @@ def _place(forward, sources, extent, min_distance, rng):
 
 
 def _orient(gain, forward, orientation, nearest, rng):
-    """Return the orientation of every location (head frame) and the gain along it."""
+    """Orientation of every location (head frame), and the gain along it."""
     if orientation not in ("auto", "normal", "random"):
         raise ValueError(f'orientation must be "auto", "normal" or "random", got {orientation!r}.')
     if forward["sol"]["ncol"] == forward["nsource"]:
@@ -245,6 +242,6 @@ def _orient(gain, forward, orientation, nearest, rng):
     if normal.any():
         surface = mne.convert_forward_solution(forward, surf_ori=True)
         orientations[normal] = surface["source_nn"][2::3][normal]
-    axes = forward["source_nn"].reshape(-1, 3, 3)  # of the columns of the gain
+    axes = forward["source_nn"].reshape(-1, 3, 3)  # of the gain's columns
     along = np.einsum("nij,nj->ni", axes, orientations)
     return orientations, np.einsum("mni,ni->mn", gain.reshape(len(gain), -1, 3), along)

@@ -1,4 +1,4 @@
-"""Source patches, time courses, and noise at a given SNR: random signals on arrays."""
+"""Patches, time courses and noise as random arrays."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from scipy.signal import lfilter
 from scipy.signal.windows import hann
 from scipy.spatial.distance import cdist
 
+from mne_invkit._docs import fill_doc
+
 Rng = int | np.random.Generator | None
 
-# %% Sources
+# %% Sources and patches
 
 
 def gaussian_patches(positions: ArrayLike, centers: ArrayLike, extent: float) -> np.ndarray:
-    """Gaussian weights of sources around centres.
+    """Weights of Gaussian patches.
 
     Parameters
     ----------
-    positions : array-like, shape (n_sources, 3)
-        Positions of the sources (m).
+    positions : array-like, shape (n_locations, 3)
+        Positions of the locations (m).
     centers : array-like of int, shape (n_patches,)
-        Index of the source at the centre of each patch.
+        Index of the location at the center of each patch.
     extent : float
-        Standard deviation of the patch (m); 0 is the single source.
+        Standard deviation of the patches (m). A patch of extent 0 is its center alone.
 
     Returns
     -------
-    weights : ndarray, shape (n_sources, n_patches)
-        ``exp(-d ** 2 / (2 * extent ** 2))`` at the distance d from the centre: 1 at the centre,
+    weights : ndarray, shape (n_locations, n_patches)
+        ``exp(-d ** 2 / (2 * extent ** 2))`` at the distance d from the center: 1 at the center,
         0 beyond three standard deviations.
     """
     positions, centers = np.asarray(positions, float), np.atleast_1d(centers)
@@ -44,26 +46,26 @@ def gaussian_patches(positions: ArrayLike, centers: ArrayLike, extent: float) ->
     return np.where(distance <= 3, np.exp(-0.5 * distance**2), 0.0)
 
 
+@fill_doc
 def draw_centers(
     positions: np.ndarray, n_centers: int, min_distance: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw sources one by one, each uniformly from those far enough from the earlier ones.
+    """Draw locations one by one, each uniformly from those far enough from the earlier ones.
 
     Parameters
     ----------
-    positions : ndarray, shape (n_sources, 3)
-        Positions of the sources (m).
+    positions : ndarray, shape (n_locations, 3)
+        Positions of the locations (m).
     n_centers : int
-        Number of sources to draw.
+        Number of locations to draw.
     min_distance : float
-        Least distance between two of them (m).
-    rng : numpy.random.Generator
-        The generator.
+        Smallest distance between two of them (m).
+    %(generator)s
 
     Returns
     -------
     centers : ndarray of int, shape (n_centers,)
-        Indices of the drawn sources.
+        Indices of the drawn locations.
     """
     free = np.ones(len(positions), bool)
     centers = []
@@ -71,7 +73,7 @@ def draw_centers(
         if not free.any():
             raise ValueError(
                 f"Only {len(centers)} of {n_centers} sources fit at least {min_distance} m "
-                "apart; lower min_distance or the number of sources."
+                "apart: lower min_distance or the number of sources."
             )
         centers.append(rng.choice(np.flatnonzero(free)))
         free &= np.linalg.norm(positions - positions[centers[-1]], axis=1) >= min_distance
@@ -102,7 +104,7 @@ def _white(n_sources, n_times, *, sfreq, n_trials, rng):
 
 
 def _oscillation(n_sources, n_times, *, sfreq, n_trials, rng, freqs=(8.0, 30.0)):
-    """Sine of random frequency in the band `freqs` and random phase under a Hann envelope."""
+    """Sine of random phase, and of random frequency in a band, under a Hann envelope."""
     low, high = freqs
     if not 0 < low <= high < sfreq / 2:
         raise ValueError(
@@ -120,9 +122,10 @@ TIME_COURSES: dict[str, Callable[..., np.ndarray]] = {
     "oscillation": _oscillation,
     "white": _white,
 }
-"""Kinds of time courses: name to ``f(n_sources, n_times, *, sfreq, n_trials, rng, **options)``."""
+"""Functions ``f(n_sources, n_times, *, sfreq, n_trials, rng, **options)`` by name."""
 
 
+@fill_doc
 def time_courses(
     n_sources: int,
     n_times: int,
@@ -138,25 +141,25 @@ def time_courses(
     Parameters
     ----------
     n_sources, n_times : int
-        Number of courses and of samples.
+        Number of time courses and of samples.
     sfreq : float
         Sampling frequency (Hz).
     kind : "ar" | "oscillation" | "white" | callable
-        A stationary first-order autoregressive process, a sine of random phase and frequency
-        under a Hann envelope, white noise, or a function with the signature of those in
+        Stationary first-order autoregressive process, sine of random phase and frequency under a
+        Hann envelope, white noise, or a function with the signature of those in
         :data:`TIME_COURSES`.
     n_trials : int
         Number of independent draws.
-    rng : int | numpy.random.Generator | None
-        Seed or generator.
+    %(seed)s
     **options
-        Options of the kind: ``ar=0.95`` (coefficient of "ar"), ``freqs=(8, 30)`` (band of
-        "oscillation", Hz).
+        Options of the kind, with their defaults: ``ar=0.95`` (coefficient of "ar") and
+        ``freqs=(8, 30)`` (band of "oscillation", Hz).
 
     Returns
     -------
     courses : ndarray, shape (n_trials, n_sources, n_times)
-        Courses of variance 1 (in expectation; "oscillation": mean square 1 exactly).
+        Time courses of variance 1. Each "oscillation" has a mean square of exactly 1, the others
+        on average.
 
     Examples
     --------
@@ -184,6 +187,7 @@ def time_courses(
 # %% Noise
 
 
+@fill_doc
 def sensor_noise(
     n_channels: int,
     n_times: int,
@@ -193,7 +197,7 @@ def sensor_noise(
     ar: float = 0.0,
     rng: Rng = None,
 ) -> np.ndarray:
-    """Draw Gaussian noise, coloured in space and time.
+    """Draw Gaussian noise, colored in space and time.
 
     Parameters
     ----------
@@ -202,16 +206,15 @@ def sensor_noise(
     n_trials : int
         Number of independent draws.
     spatial_cov : array-like, shape (n_channels, n_channels) | None
-        Covariance between channels, of any rank. None is the identity.
+        Covariance of the channels, of any rank. None is the identity.
     ar : float
-        Correlation of neighbouring samples (first-order autoregressive process); 0 is white.
-    rng : int | numpy.random.Generator | None
-        Seed or generator.
+        Correlation of neighboring samples (first-order autoregressive process); 0 is white.
+    %(seed)s
 
     Returns
     -------
     noise : ndarray, shape (n_trials, n_channels, n_times)
-        The noise, with covariance `spatial_cov` at every sample.
+        Noise whose covariance at every sample is `spatial_cov`.
     """
     noise = _ar1((n_trials, n_channels, n_times), ar, np.random.default_rng(rng))
     if spatial_cov is None:
@@ -222,64 +225,43 @@ def sensor_noise(
             f"spatial_cov must have the shape (n_channels, n_channels) = "
             f"{(n_channels, n_channels)}, got {cov.shape}."
         )
-    # channel types differ by up to 1e15 in variance: factor the correlations
+    # variances of channel types differ by up to 1e15, so factor the correlations
     std = np.sqrt(np.maximum(np.diag(cov), 0))
     unit = np.where(std > 0, std, 1)
-    values, vectors = np.linalg.eigh(cov / np.outer(unit, unit))
-    if not np.allclose(cov, cov.T) or values[0] < -1e-6 * values[-1]:
+    correlation = cov / np.outer(unit, unit)
+    values, vectors = np.linalg.eigh(correlation)
+    if not np.allclose(correlation, correlation.T) or values[0] < -1e-6 * values[-1]:
         raise ValueError("spatial_cov must be symmetric and positive semi-definite.")
     return (std[:, None] * vectors * np.sqrt(np.maximum(values, 0))) @ noise
 
 
-def scale_to_snr(
+def snr_factor(
     signal: ArrayLike, noise: ArrayLike, snr_db: float, *, whitener: ArrayLike | None = None
-) -> np.ndarray:
-    """Scale noise to a signal-to-noise ratio.
+) -> float:
+    """Compute the factor of the noise that gives a signal-to-noise ratio.
 
     Parameters
     ----------
     signal : array-like, shape (..., n_channels, n_times)
         The signal.
     noise : array-like, shape (..., n_channels, n_times)
-        The noise; its number of trials and samples may differ from the signal's.
+        The noise. Its numbers of trials and samples may differ from those of the signal.
     snr_db : float
-        Ratio of mean powers over all channels, samples and trials (dB).
+        Signal-to-noise ratio (dB).
     whitener : array-like, shape (n_rank, n_channels) | None
-        Powers are those of the data multiplied by this matrix (None: of the data).
-
-    Returns
-    -------
-    noise : ndarray
-        The noise times the one factor that makes ``10 * log10(mean(signal ** 2) /
-        mean(noise ** 2))`` equal to `snr_db`.
-    """
-    return snr_factor(signal, noise, snr_db, whitener=whitener) * np.asarray(noise)
-
-
-def snr_factor(
-    signal: ArrayLike, noise: ArrayLike, snr_db: float, *, whitener: ArrayLike | None = None
-) -> float:
-    """Compute the factor on the noise that gives a signal-to-noise ratio.
-
-    Parameters
-    ----------
-    signal, noise : array-like, shape (..., n_channels, n_times)
-        Signal and noise, see :func:`scale_to_snr`.
-    snr_db : float
-        Ratio of mean powers (dB).
-    whitener : array-like, shape (n_rank, n_channels) | None
-        Powers are those of the data multiplied by this matrix (None: of the data).
+        Matrix that multiplies signal and noise before their powers are taken.
 
     Returns
     -------
     factor : float
-        The factor.
+        With ``scaled = factor * noise``, ``10 * log10(mean(signal ** 2) / mean(scaled ** 2))``
+        equals `snr_db`. The means are over all channels, samples and trials.
     """
     if whitener is not None:
         signal, noise = whitener @ signal, whitener @ noise
     signal_power, noise_power = np.mean(np.square(signal)), np.mean(np.square(noise))
     if not (signal_power > 0 and noise_power > 0):
         raise ValueError(
-            f"An SNR needs signal and noise, got the powers {signal_power} and {noise_power}."
+            f"An SNR needs signal and noise, but their powers are {signal_power} and {noise_power}."
         )
     return np.sqrt(signal_power / noise_power) * 10 ** (-snr_db / 20)

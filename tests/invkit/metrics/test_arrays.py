@@ -11,9 +11,9 @@ from mne_invkit.metrics.arrays import (
     amplitude_error,
     find_peaks,
     localization_error,
+    location_strength,
     normalized_emd,
     source_auc,
-    source_strength,
     spatial_dispersion,
     time_course_error,
 )
@@ -40,9 +40,9 @@ def noisy():
 def test_strength_is_the_rms_of_the_magnitude():
     data = np.zeros((2, 3, 4))
     data[0, :, :2] = [[3.0], [4.0], [0.0]]
-    np.testing.assert_allclose(source_strength(data), [5 / np.sqrt(2), 0])
-    np.testing.assert_allclose(source_strength([[3, -4], [0, 0]]), [np.sqrt(12.5), 0])
-    np.testing.assert_allclose(source_strength([-2.0, 1.0]), [2, 1])
+    np.testing.assert_allclose(location_strength(data), [5 / np.sqrt(2), 0])
+    np.testing.assert_allclose(location_strength([[3, -4], [0, 0]]), [np.sqrt(12.5), 0])
+    np.testing.assert_allclose(location_strength([-2.0, 1.0]), [2, 1])
 
 
 @pytest.mark.parametrize("estimate", range(11))
@@ -151,7 +151,7 @@ def compute_all(truth, estimate, positions):
         normalized_emd(truth, estimate, positions),
         spatial_dispersion(estimate, positions, centers),
         time_course_error(truth, estimate, positions),
-        source_auc(source_strength(truth) > 0, estimate),
+        source_auc(location_strength(truth) > 0, estimate),
     ]
 
 
@@ -194,15 +194,15 @@ def test_errors_say_what_to_do(monkeypatch):
     truth = one_hot(0)
     with pytest.raises(ValueError, match="estimate is zero everywhere"):
         localization_error(truth, np.zeros(11), LINE)
-    with pytest.raises(ValueError, match="estimate has 10 sources for 11 positions"):
+    with pytest.raises(ValueError, match="estimate has 10 rows for 11 positions"):
         normalized_emd(truth, np.ones(10), LINE)
     with pytest.raises(ValueError, match="uniform"):
         normalized_emd(np.ones(11), truth, LINE)
     with pytest.raises(ValueError, match="shape"):
-        source_strength(np.ones((11, 2, 5)))
+        location_strength(np.ones((11, 2, 5)))
     with pytest.raises(ValueError, match="not finite"):
-        source_strength([np.nan, 1])
-    with pytest.raises(ValueError, match="both active and silent"):
+        location_strength([np.nan, 1])
+    with pytest.raises(ValueError, match="both active and silent locations"):
         source_auc(np.ones(11), truth)
     with pytest.raises(ValueError, match="truth_mask"):
         source_auc(np.ones(10), truth)

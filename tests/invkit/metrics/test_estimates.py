@@ -4,7 +4,8 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.metrics.estimates import dense_data, score, source_positions
+from mne_invkit.inverse.stc import dense_data, source_positions
+from mne_invkit.metrics.estimates import score
 
 RNG = np.random.default_rng(0)
 
