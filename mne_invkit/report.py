@@ -16,7 +16,7 @@ from mne_invkit._docs import fill_doc
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT
 from mne_invkit.inverse.result import Result
-from mne_invkit.viz.estimate import plot_estimate
+from mne_invkit.viz.estimate import drawn_unit, plot_estimate
 from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
 from mne_invkit.viz.snapshot import Snapshot, take_snapshot
 
@@ -96,7 +96,7 @@ def make_report(
 
 def _pictures(name, result, evoked, src, times, where) -> Iterator[tuple[str, list]]:
     """Titles and figures of one solver."""
-    stc, (_, unit) = result.stc, _scale(result.unit)
+    stc, (_, unit) = result.stc, drawn_unit(result.unit)
     indices = {int(np.abs(stc.times - time).argmin()) for time in times}
     yield (
         "estimate",
@@ -124,14 +124,9 @@ def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -
 # %% Figures and tables
 
 
-def _scale(unit: str) -> tuple[float, str]:
-    """Factor and unit in which people read values of a unit."""
-    return (1e9, "nA m") if unit == "A m" else (1.0, unit)
-
-
 def _figures(result: Result, snapshot: Snapshot) -> dict[str, str]:
     """Figures of one solver, by name."""
-    peak, (scale, unit) = snapshot.peak(), _scale(result.unit)
+    peak, (scale, unit) = snapshot.peak(), drawn_unit(result.unit)
     figures = {
         "Estimate": f"{type(result.stc).__name__}, {len(result.stc.data)} locations",
         "Explained variance": f"{result.explained_variance:.1f} %",

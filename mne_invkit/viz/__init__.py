@@ -1,1 +1,1 @@
-"""Pictures of estimates, with and without a display."""
+"""Pictures of estimates, drawn with or without a display."""

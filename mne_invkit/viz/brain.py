@@ -1,4 +1,4 @@
-"""Surface estimates on MNE's Brain, in a window or, without a display, off screen."""
+"""Estimates on the cortex in MNE's Brain, in a window or, without a display, off screen."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from contextlib import contextmanager
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, verbose
+from mne.utils import verbose
 
+from mne_invkit._docs import fill_doc
 from mne_invkit.heads.template import SUBJECT, template_subjects_dir
+from mne_invkit.viz import render
 from mne_invkit.viz.estimate import CMAP
-from mne_invkit.viz.render import can_render
 from mne_invkit.viz.snapshot import take_snapshot
 
-_LIMITS = (0.05, 0.3, 1.0)  # of the maximum: transparent, middle, brightest color
-_FEW = 600  # visible sources of a hemisphere up to which each is drawn as a spot
+_LIMITS = (0.05, 0.3, 1.0)  # shares of the maximum: transparent, middle, brightest color
+_FEW = 600  # largest number of visible locations of a hemisphere that are drawn as spots
 _MEND = (
     'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, the '
-    "system's libgl1 and libegl1; mne_invkit.plot_estimate needs neither."
+    "system's libgl1 and libegl1. mne_invkit.plot_estimate needs neither."
 )
 
 
 @contextmanager
 def _backend():
-    """Choose MNE's 3-D backend: Qt where a window can open, else the notebook's, off screen."""
+    """Choose MNE's 3-D backend: Qt where a window can open, or else the notebook's, off screen."""
     import pyvista
 
     window = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
@@ -43,8 +44,8 @@ def _backend():
         mne.viz.set_3d_backend(backend)
 
 
-@fill_doc
 @verbose
+@fill_doc
 def plot_brain(
     stc: mne.SourceEstimate | mne.VectorSourceEstimate,
     *,
@@ -56,25 +57,21 @@ def plot_brain(
     size: tuple[int, int] = (1000, 800),
     verbose=None,
 ) -> mne.viz.Brain:
-    """Draw a surface estimate on MNE's Brain, with a ball at its peak.
+    """Draw an estimate on the cortex in MNE's Brain, with a ball at its peak.
 
-    Unlike ``stc.plot`` it needs no display, and it sets the colors by the maximum, since the
-    percentiles that MNE takes are zero for a sparse estimate.
+    Unlike ``stc.plot``, this needs no display, and the colors depend on the maximum of the
+    estimate. MNE takes percentiles, which are zero for a sparse estimate.
 
     Parameters
     ----------
     stc : mne.SourceEstimate | mne.VectorSourceEstimate
-        The estimate; magnitudes are drawn.
-    time : float | None
-        Initial time in s; None for the time of the maximum.
-    subject : str | None
-        Subject, by default that of the estimate.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's for the subject ``fsaverage5``.
+        The estimate. Magnitudes are drawn.
+    %(time)s
+    %(subject_of_stc)s
     surface : str
-        Surface to draw on.
+        Surface on which the estimate is drawn.
     views : sequence of str
-        Views, one below the other.
+        Views of MNE's Brain, a row each.
     size : tuple of int
         Width and height in pixels.
     %(verbose)s
@@ -94,10 +91,10 @@ def plot_brain(
         stc = stc.magnitude()
     if not isinstance(stc, mne.SourceEstimate):
         raise TypeError(
-            f"MNE's Brain draws surface estimates, got {type(stc).__name__}: use "
-            "mne_invkit.plot_estimate, or stc.surface() of a mixed estimate."
+            f"MNE's Brain draws estimates on the cortex, got a {type(stc).__name__}: use "
+            "mne_invkit.plot_estimate, or pass stc.surface() of a mixed estimate."
         )
-    if not can_render():
+    if not render.can_render():
         raise RuntimeError(_MEND)
     subject = subject or stc.subject
     if subjects_dir is None and subject == SUBJECT:

@@ -1,4 +1,4 @@
-"""Pictures of source estimates of every class, drawn with or without a display."""
+"""Pictures of source estimates of all classes, drawn with or without a display."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from mne.utils import verbose
 
-from mne_invkit.viz.render import can_render, draw_balls, draw_mesh
+from mne_invkit._docs import fill_doc
+from mne_invkit.viz import render
 from mne_invkit.viz.snapshot import SPARSE, Peak, Snapshot, take_snapshot
 
 CMAP = LinearSegmentedColormap.from_list("ember", ["#8c0d1e", "#dd3a1d", "#fb8b1e", "#ffd84a"])
@@ -30,18 +31,37 @@ _VIEWS = {  # direction to the viewer and upward direction, for the left hemisph
     "posterior": ((0, -1, 0), (0, 0, 1)),
 }
 _HEMIS = {"lh": "Left", "rh": "Right"}
-_RING = (("black", 2.6), ("#35e0ff", 1.3))  # colors and widths of the mark of the peak
+_RING = (("black", 2.6), ("#35e0ff", 1.3))  # colors and widths of the ring at the peak
 _WIDTH = 9.0  # inches
-_SHARE = 0.1  # of the sources are in color
+_SHARE = 0.1  # of the locations are in color
 _MAX_BALL = 4.0  # mm
 _VOXEL = 3.0  # mm
+_MAX_AMPLITUDE = 1e-3  # A m; a source in the brain has about 1e-8, a value of dSPM about 10
 
 
-# %% The parts of a picture of an estimate
+# %% Units and parts of a picture
+
+
+def drawn_unit(unit: str) -> tuple[float, str]:
+    """Unit in which values of an estimate are drawn.
+
+    Parameters
+    ----------
+    unit : str
+        Unit of the estimate.
+
+    Returns
+    -------
+    factor : float
+        Factor from the one unit to the other.
+    unit : str
+        "nA m" for an estimate in A m, and the unit of the estimate otherwise.
+    """
+    return (1e9, "nA m") if unit == "A m" else (1.0, unit)
 
 
 def _limits(magnitudes: np.ndarray) -> tuple[float, float]:
-    """Least and greatest magnitude in color: of the largest tenth, or of all of a sparse few."""
+    """Smallest and largest magnitude in color: the largest tenth, or all of a sparse estimate."""
     active = np.sort(magnitudes[magnitudes > 0])[::-1]
     if not len(active):
         return 0.5, 1.0
@@ -52,7 +72,7 @@ def _limits(magnitudes: np.ndarray) -> tuple[float, float]:
 
 
 def _draw_hemisphere(ax, snapshot: Snapshot, hemi, surface, view, limits, peak: Peak) -> None:
-    """Draw one hemisphere from one side, with a ring at the peak if it faces the viewer."""
+    """Draw one hemisphere from one side, with a ring at a peak that faces the viewer."""
     import nibabel
 
     rr, tris = snapshot.read_surface(hemi, surface)
@@ -66,7 +86,7 @@ def _draw_hemisphere(ax, snapshot: Snapshot, hemi, surface, view, limits, peak: 
     toward, up = np.array(_VIEWS[view], float)
     if hemi == "rh" and view in ("lateral", "medial"):
         toward = -toward
-    draw_mesh(ax, rr, tris, rgb, toward, up)
+    render.draw_mesh(ax, rr, tris, rgb, toward, up)
     if peak.hemi == hemi:
         ring = tris[(tris == peak.vertex).any(axis=1)]
         a, b, c = (rr[ring[:, k]] for k in range(3))
@@ -79,7 +99,7 @@ def _draw_hemisphere(ax, snapshot: Snapshot, hemi, surface, view, limits, peak: 
 
 
 def _draw_glass(ax, snapshot: Snapshot, limits, peak: Peak) -> None:
-    """Draw the volume sources projected through a glass brain, in MNI space if known."""
+    """Draw a volume as projections through a glass brain, in MNI space if it is known."""
     from nibabel import Nifti1Image
     from nilearn import plotting
 
@@ -97,7 +117,7 @@ def _draw_glass(ax, snapshot: Snapshot, limits, peak: Peak) -> None:
 
 
 def _draw_slices(ax, snapshot: Snapshot, limits, peak: Peak) -> None:
-    """Draw the volume sources over slices of the subject's T1 through the peak."""
+    """Draw a volume over slices of the subject's T1 through the peak."""
     import nibabel
     from nilearn import plotting
 
@@ -112,7 +132,7 @@ def _draw_slices(ax, snapshot: Snapshot, limits, peak: Peak) -> None:
 
 @contextmanager
 def _nilearn_style(ax, limits):
-    """Give nilearn axes and colors; an image with nothing above the threshold is fine."""
+    """Axes and colors for nilearn, which may not warn of an image below the threshold."""
     low, high = limits
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "empty mask", UserWarning)
@@ -123,12 +143,12 @@ def _nilearn_style(ax, limits):
 
 
 def _draw_cloud(ax, snapshot: Snapshot, limits) -> None:
-    """Draw the volume sources as balls inside the translucent brain."""
+    """Draw the locations of a volume as balls inside the translucent brain."""
     values, folder = snapshot.values, snapshot.folder
     sizes = np.where(values >= limits[0], _MAX_BALL * np.minimum(values / limits[1], 1), 0)
     has_brain = folder and (folder / "surf" / "lh.pial").is_file()
     shells = [snapshot.read_surface(h, "pial") for h in ("lh", "rh")] if has_brain else []
-    draw_balls(ax, snapshot.points, sizes, _colors(values, limits), shells)
+    render.draw_balls(ax, snapshot.points, sizes, _colors(values, limits), shells)
 
 
 def _colors(values, limits) -> np.ndarray:
@@ -136,10 +156,11 @@ def _colors(values, limits) -> np.ndarray:
     return CMAP(Normalize(*limits, clip=True)(values))[:, :3]
 
 
-# %% Estimates
+# %% The picture
 
 
 @verbose
+@fill_doc
 def plot_estimate(
     stc,
     src: mne.SourceSpaces | None = None,
@@ -155,48 +176,39 @@ def plot_estimate(
     unit: str = "nA m",
     verbose=None,
 ) -> Figure:
-    """Draw a source estimate at one instant.
+    """Draw a source estimate at one time.
 
-    Sources on the cortex are drawn on a surface of the subject, sources in a volume on a
-    glass brain, on the subject's T1 if there is one, and as balls inside the brain where
-    pyvista can draw. No display is needed, and no setting of MNE or pyvista is changed.
+    The cortex is drawn as a surface of the subject. A volume is drawn on a glass brain, on the
+    subject's T1 if there is one, and as balls inside the brain where pyvista can draw. No
+    display is needed, and settings of MNE and pyvista do not change. Magnitudes are drawn: the
+    lengths of vectors, or the absolute values of scalars.
 
     Parameters
     ----------
-    stc : mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
-        The estimate, of any of the six classes of MNE. Magnitudes are drawn: the lengths of
-        vectors, the absolute values of scalars.
-    src : mne.SourceSpaces | None
-        Source space of the estimate, such as ``forward["src"]``; needed for sources in a
-        volume.
-    time : float | None
-        Time in s; None for the time of the maximum.
-    subject : str | None
-        Subject, by default that of the estimate or of its source space.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
-    trans : mne.transforms.Transform | path-like | None
-        Transformation between head and MRI, needed for volume sources in the head frame
-        (``forward["mri_head_t"]``). The default is the template's for the template.
+    %(any_stc)s
+    %(src_of_stc)s
+    %(time)s
+    %(subject_of_stc)s
+    %(trans_of_src)s
     title : str | None
         First line of the title.
     views : sequence of str
         Sides of the cortex, a row each: ``"lateral"``, ``"medial"``, ``"dorsal"``,
         ``"ventral"``, ``"anterior"`` or ``"posterior"``.
     surface : str
-        Surface of the subject the cortex is drawn on.
+        Surface on which the cortex is drawn.
     clim : tuple of float | None
-        Least and greatest magnitude in color, in `unit`. By default the largest tenth of
-        the sources is in color, or all of a sparse estimate.
+        Smallest and largest magnitude in color, in `unit`. By default the largest tenth of the
+        magnitudes is in color, or all of a sparse estimate.
     unit : str
-        Unit of the picture. With ``"nA m"`` the estimate is in A m, as MNE has it; any other
-        unit is taken as that of the estimate, as in ``unit="dSPM"``.
+        Unit of the picture. ``"nA m"`` is for an estimate in A m, MNE's unit of amplitudes. For
+        an estimate in any other unit pass that unit, such as ``unit="dSPM"``.
     %(verbose)s
 
     Returns
     -------
     fig : matplotlib.figure.Figure
-        The picture. A ring marks the peak on the cortex.
+        The picture. A ring marks the peak.
 
     Examples
     --------
@@ -211,6 +223,11 @@ def plot_estimate(
         stc, src, time=time, subject=subject, subjects_dir=subjects_dir, trans=trans
     )
     peak = snapshot.peak()
+    if unit == "nA m" and peak.value > _MAX_AMPLITUDE:
+        raise ValueError(
+            f"stc reaches {peak.value:.3g}, too much for amplitudes in A m: pass the unit of the "
+            'estimate, such as unit="dSPM".'
+        )
     limits = _limits(snapshot.magnitudes) if clim is None else np.divide(clim, scale)
     if not 0 < limits[0] < limits[1]:
         raise ValueError(f"clim must be two positive numbers in rising order, got {clim!r}.")
@@ -241,7 +258,7 @@ def plot_estimate(
 
 
 def _rows(snapshot: Snapshot, views, surface, limits, peak) -> list:
-    """Rows of a picture: height in inches, and (columns of twelve, function drawing axes)."""
+    """Rows of a picture: height in inches, and cells of (columns of twelve, drawing function)."""
     rows = []
     if snapshot.surface is not None:
         for view in views:
@@ -255,7 +272,7 @@ def _rows(snapshot: Snapshot, views, surface, limits, peak) -> list:
     if snapshot.points is not None:
         glass = partial(_draw_glass, snapshot=snapshot, limits=limits, peak=peak)
         rows.append((2.0, [(slice(0, 12), glass)]))
-        cells, split = [], 8 if can_render() else 12
+        cells, split = [], 8 if render.can_render() else 12
         if snapshot.folder and (snapshot.folder / "mri" / "T1.mgz").is_file():
             slices = partial(_draw_slices, snapshot=snapshot, limits=limits, peak=peak)
             cells.append((slice(0, split), slices))
@@ -267,7 +284,7 @@ def _rows(snapshot: Snapshot, views, surface, limits, peak) -> list:
 
 
 def _describe(peak: Peak, scale: float, unit: str) -> str:
-    """Say when, how large and where the peak is."""
+    """Describe the peak: its time, magnitude and position."""
     if peak.position is None:
         return f"{1e3 * peak.time:.0f} ms, no source is active"
     x, y, z = peak.position

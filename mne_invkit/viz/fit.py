@@ -1,4 +1,4 @@
-"""Pictures of how a solver converges, and of the fit to the sensors."""
+"""Pictures of the convergence of a solver, and of its fit to the sensors."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def plot_convergence(trace) -> Figure:
 
 
 def plot_sensor_fit(evoked: mne.Evoked, residual: mne.Evoked) -> Figure:
-    """Draw data, explained part and residual at the sensors.
+    """Draw the data, the part that the estimate explains, and the residual at the sensors.
 
     Parameters
     ----------
     evoked : mne.Evoked
         The data.
     residual : mne.Evoked
-        What the estimate leaves unexplained, at the same times; it may have fewer channels.
+        What the estimate does not explain, at the same times. It may have fewer channels.
 
     Returns
     -------
     fig : matplotlib.figure.Figure
-        For each type of channel, the three over time and as maps at the peak of the data
-        (no maps where the channels have no positions).
+        For each type of channel, the three as time courses and as maps at the peak of the data.
+        Channels without positions get no maps.
     """
     if residual.data.shape[1] != len(evoked.times):
         raise ValueError(
             f"residual has {residual.data.shape[1]} times and evoked {len(evoked.times)}: pass "
-            "the evoked the estimate was made from."
+            "the evoked that the estimate was made from."
         )
     types = [t for t in ("mag", "grad", "eeg") if t in residual.get_channel_types()]
     fig, axes = plt.subplots(
@@ -69,7 +69,7 @@ def plot_sensor_fit(evoked: mne.Evoked, residual: mne.Evoked) -> Figure:
 
 
 def _draw_fit(axes, info, times, data, residual, kind) -> None:
-    """Draw one type of channels: traces above, maps at the peak of the data below."""
+    """Draw one type of channel: time courses above, maps at the peak of the data below."""
     scale = mne.defaults.DEFAULTS["scalings"][kind]
     unit = mne.defaults.DEFAULTS["units"][kind]
     peak = int(np.linalg.norm(data, axis=0).argmax())

@@ -1,4 +1,4 @@
-"""Meshes drawn on the axes of matplotlib: by pyvista where it can, else by matplotlib alone."""
+"""Meshes on axes of matplotlib, drawn by pyvista where it can, or else by matplotlib alone."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ assert plotter.screenshot(return_img=True).std() > 0
 
 @cache
 def can_render() -> bool:
-    """Whether pyvista can draw here, with no display; tried once, in a process of its own.
+    """Tell whether pyvista can draw here, without a display; tried once, in its own process.
 
     Returns
     -------
     able : bool
-        False without pyvista, or where drawing fails (VTK without OpenGL may end a process).
+        False without pyvista, or where drawing fails. VTK without OpenGL may end the process.
     """
     if find_spec("pyvista") is None:
         logger.info(
@@ -49,12 +49,12 @@ def can_render() -> bool:
 
 
 def draw_mesh(ax: Axes, rr, tris, rgb, toward, up) -> None:
-    """Draw a colored mesh as seen from a direction; the axes get mm.
+    """Draw a colored mesh as seen from a direction, on axes in mm.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        Where to draw.
+        Axes to draw on.
     rr : ndarray, shape (n_vertices, 3)
         Vertices in mm.
     tris : ndarray, shape (n_triangles, 3)
@@ -81,20 +81,20 @@ def draw_mesh(ax: Axes, rr, tris, rgb, toward, up) -> None:
 
 
 def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
-    """Draw balls inside translucent shells by pyvista, seen from the left, front and above.
+    """Draw balls inside translucent shells by pyvista, as seen from the left, front and above.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        Where to draw.
+        Axes to draw on.
     points : ndarray, shape (n_points, 3)
         Positions in mm.
     sizes : ndarray, shape (n_points,)
-        Radii in mm; 0 for a mere dot.
+        Radii in mm. A radius of 0 draws no ball.
     rgb : ndarray, shape (n_points, 3)
         Colors, 0 to 1.
     shells : list of tuple of ndarray
-        Vertices (n, 3) in mm and triangles (m, 3) of the meshes around.
+        Vertices (n, 3) in mm and triangles (m, 3) of the shells around the balls.
     """
     import pyvista
 
@@ -119,7 +119,7 @@ def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
 
 @contextmanager
 def _plotter(size: np.ndarray):
-    """Off-screen pyvista plotter of a size in pixels, quiet about absent displays."""
+    """Off-screen plotter of pyvista with a size in pixels, without warnings about displays."""
     import pyvista
     from vtkmodules.vtkCommonCore import vtkLogger
 
@@ -136,7 +136,7 @@ def _plotter(size: np.ndarray):
 
 
 def _look(plotter, center, toward, up, height) -> np.ndarray:
-    """Take the picture of a place (mm) from a direction; `height` in mm."""
+    """Take a picture of a place (mm) from a direction, `height` mm high."""
     plotter.camera_position = [center + 1e3 * toward, center, up]
     plotter.camera.parallel_scale = height / 2
     plotter.reset_camera_clipping_range()
@@ -144,7 +144,7 @@ def _look(plotter, center, toward, up, height) -> np.ndarray:
 
 
 def _polygons(rr, tris, rgb, axes, toward) -> PolyCollection:
-    """Shaded triangles that face the viewer, from back to front."""
+    """Shaded triangles facing the viewer, from back to front."""
     corners = rr[tris]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     facing = normals @ toward / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)

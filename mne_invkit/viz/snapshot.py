@@ -1,4 +1,4 @@
-"""Where the sources of an estimate are: its parts at one instant, its peak, its image."""
+"""An estimate at one time: magnitudes and their positions, the peak, and an image."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import NamedTuple
 
 import mne
 import numpy as np
-from mne.io.constants import FIFF
 from mne.utils import verbose
 from scipy.spatial import cKDTree
 
+from mne_invkit._docs import fill_doc
+from mne_invkit._mne import is_from_mri, is_in_head_frame
 from mne_invkit.heads.template import SUBJECT, template_subjects_dir, template_trans
+from mne_invkit.inverse.stc import dense_data, kind_of, source_positions
 
 SPARSE = 50
-"""The most active sources an estimate is called sparse for."""
+"""Largest number of sources of an estimate that is called sparse."""
 
-_SURFACE = (mne.SourceEstimate, mne.VectorSourceEstimate)
-_VOLUME = (mne.VolSourceEstimate, mne.VolVectorSourceEstimate)
-_MIXED = (mne.MixedSourceEstimate, mne.MixedVectorSourceEstimate)
-_REACH = 8.0  # mm, least reach of a source in a picture
-_MARGIN = 16.0  # mm, of an image around its sources
+_REACH = 8.0  # mm, smallest distance over which the value of a location fades
+_MARGIN = 16.0  # mm, around the locations of an image
 
 
 class Peak(NamedTuple):
@@ -36,9 +35,9 @@ class Peak(NamedTuple):
     position : ndarray, shape (3,) | None
         Position in mm, MRI frame (surface RAS) of the subject; None for an estimate of zeros.
     hemi : {"lh", "rh"} | None
-        The hemisphere of a source on the cortex.
+        Hemisphere, if the peak is on the cortex.
     vertex : int | None
-        The vertex of a source on the cortex.
+        Vertex, if the peak is on the cortex.
     """
 
     time: float
@@ -50,7 +49,7 @@ class Peak(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The magnitudes of an estimate at one instant.
+    """The magnitudes of an estimate at one time.
 
     Attributes
     ----------
@@ -59,11 +58,11 @@ class Snapshot:
     folder : pathlib.Path | None
         Folder of the FreeSurfer subject, if there is one.
     surface : mne.SourceEstimate | None
-        The sources on the cortex.
-    points : ndarray, shape (n_sources, 3) | None
-        Positions of all sources in the volume in mm, MRI frame (surface RAS).
-    values : ndarray, shape (n_sources,) | None
-        Their magnitudes.
+        The part of the estimate on the cortex.
+    points : ndarray, shape (n_locations, 3) | None
+        Positions of all locations in the volume in mm, MRI frame (surface RAS).
+    values : ndarray, shape (n_locations,) | None
+        Magnitudes at these points.
     """
 
     time: float
@@ -74,7 +73,7 @@ class Snapshot:
 
     @property
     def magnitudes(self) -> np.ndarray:
-        """Magnitudes of all sources, shape (n_sources,)."""
+        """Magnitudes on the cortex and in the volume, shape (n_locations,)."""
         surface = [] if self.surface is None else self.surface.data[:, 0]
         return np.concatenate([surface, [] if self.values is None else self.values])
 
@@ -82,16 +81,16 @@ class Snapshot:
         """Vertices (n, 3) in mm and triangles (m, 3) of a surface of the subject."""
         if self.folder is None:
             raise ValueError(
-                "Sources on the cortex need the folder of their subject: pass subject=... and "
-                'subjects_dir=..., and for the template subject="fsaverage5" alone.'
+                "Drawing on the cortex needs the folder of the subject: pass subject=... and "
+                'subjects_dir=..., or only subject="fsaverage5" for the template.'
             )
         rr, tris = mne.read_surface(self.folder / "surf" / f"{hemi}.{name}")
         vertices = self.surface.vertices[hemi == "rh"] if self.surface is not None else []
         if len(vertices) and vertices[-1] >= len(rr):
             raise ValueError(
                 f"stc has the vertex {vertices[-1]}, but {hemi}.{name} of subject "
-                f"{self.folder.name} ends at {len(rr) - 1}: pass the subject stc belongs to, "
-                "or morph it with mne.compute_source_morph."
+                f"{self.folder.name} ends at {len(rr) - 1}: pass the subject of stc, or morph "
+                "stc with mne.compute_source_morph."
             )
         return rr, tris
 
@@ -132,11 +131,11 @@ class Snapshot:
 
 
 def _spread(points: np.ndarray, values: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Carry values from points to targets nearby, shape (n_targets,).
+    """Interpolate values from points to nearby targets, shape (n_targets,).
 
-    The weights are those of Franke and Nielson (1980): a source keeps its value at its own
-    place and fades within its reach, one and a half times the usual distance between
-    sources. A sparse few are spots of their own.
+    The weights are those of Franke and Nielson (1980). A value is kept at its own point and fades
+    with distance, to zero at 1.5 times the median distance between neighbors. The sources of a
+    sparse estimate are spots of their own.
     """
     out = np.zeros(len(targets))
     active = values > 0
@@ -156,66 +155,57 @@ def _spread(points: np.ndarray, values: np.ndarray, targets: np.ndarray) -> np.n
     return out
 
 
+@fill_doc
 def take_snapshot(
     stc, src=None, *, time=None, subject=None, subjects_dir=None, trans=None
 ) -> Snapshot:
-    """Take the magnitudes of an estimate at one instant, with the positions of its sources.
+    """Take the magnitudes of an estimate at one time, with their positions.
 
     Parameters
     ----------
-    stc : mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
-        The estimate, of any of the six classes of MNE.
-    src : mne.SourceSpaces | None
-        Source space of the estimate, such as ``forward["src"]``; needed for sources in a
-        volume.
-    time : float | None
-        Time in s; None for the time of the maximum.
-    subject : str | None
-        Subject, by default that of the estimate or of its source space.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
-    trans : mne.transforms.Transform | path-like | None
-        Transformation between head and MRI for a source space in the head frame, such as
-        ``forward["mri_head_t"]``.
+    %(any_stc)s
+    %(src_of_stc)s
+    %(time)s
+    %(subject_of_stc)s
+    %(trans_of_src)s
 
     Returns
     -------
     snapshot : Snapshot
         The magnitudes at that time.
     """
-    if not isinstance(stc, _SURFACE + _VOLUME + _MIXED):
-        raise TypeError(f"stc must be a source estimate of MNE, got {type(stc).__name__}.")
+    kind = kind_of(stc)
     folder = _subject_folder(subject or stc.subject or _subject_of(src), subjects_dir)
     scalar = stc.magnitude() if stc.data.ndim == 3 else stc
     magnitude = np.abs(scalar.data)
     if not np.isfinite(magnitude).all():
-        raise ValueError("stc holds values that are not finite; check the data it came from.")
+        raise ValueError("stc has values that are not finite: check the data it comes from.")
     k = _time_index(stc, magnitude, time)
     now = type(scalar)(
         magnitude[:, [k]], stc.vertices, stc.times[k], stc.tstep, subject=stc.subject
     )
     time = float(stc.times[k])
-    if isinstance(now, _SURFACE):
+    if kind == "surface":
         return Snapshot(time, folder, now)
-    surface, volume = (now.surface(), now.volume()) if isinstance(now, _MIXED) else (None, now)
+    surface, volume = (now.surface(), now.volume()) if kind == "mixed" else (None, now)
     return Snapshot(time, folder, surface, *_locate(volume, src, folder, trans))
 
 
 def _time_index(stc, magnitude, time) -> int:
-    """Index of a time, by default of the largest magnitude."""
+    """Index of a time, by default that of the largest magnitude."""
     if time is None:
         return int(magnitude.max(axis=0, initial=0).argmax())
     k = int(np.abs(stc.times - time).argmin())
     if abs(stc.times[k] - time) > stc.tstep:
         raise ValueError(
             f"time={time:g} s lies outside of stc, which spans {stc.times[0]:g} to "
-            f"{stc.times[-1]:g} s; leave time=None for the time of its maximum."
+            f"{stc.times[-1]:g} s: leave time=None for the time of its maximum."
         )
     return k
 
 
 def _subject_of(src) -> str | None:
-    """Subject of a source space, if it says."""
+    """Subject of a source space, if it has one."""
     return src[0].get("subject_his_id") if src else None
 
 
@@ -231,45 +221,35 @@ def _subject_folder(subject, subjects_dir) -> Path | None:
 
 
 def _locate(volume, src, folder, trans) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (n, 3) of all volume sources in mm, MRI frame, and their magnitudes (n,)."""
+    """Positions (n, 3) of all locations in the volume in mm, MRI frame, and magnitudes (n,)."""
     if src is None:
         raise ValueError(
-            "Sources in a volume have no position without their source space: pass "
+            "An estimate in a volume has no positions without its source space: pass "
             'src=forward["src"].'
         )
     src = src[-len(volume.vertices) :]  # in a mixed source space, the cortex comes first
-    values = [np.zeros(s["nuse"]) for s in src]
-    data = np.split(volume.data[:, 0], np.cumsum([len(v) for v in volume.vertices])[:-1])
-    for s, full, vertices, some in zip(src, values, volume.vertices, data, strict=True):
-        if not np.isin(vertices, s["vertno"]).all():
-            raise ValueError(
-                "stc has vertices that src has not: pass the source space of the forward "
-                'solution stc was made with, src=forward["src"].'
-            )
-        full[np.searchsorted(s["vertno"], vertices)] = some
-    points = np.concatenate([s["rr"][s["vertno"]] for s in src])
-    if src[0]["coord_frame"] == FIFF.FIFFV_COORD_HEAD:
+    points = source_positions(src)
+    if is_in_head_frame(src[0]):
         points = mne.transforms.apply_trans(_head_to_mri(trans, folder), points)
-    return 1e3 * points, np.concatenate(values)
+    return 1e3 * points, dense_data(volume, src)[:, 0]
 
 
 def _head_to_mri(trans, folder) -> mne.transforms.Transform:
-    """Return the transformation from the head to the MRI frame, by default the template's."""
+    """Transformation from the head to the MRI frame, by default that of the template."""
     if trans is None and folder is not None and folder.name == SUBJECT:
         return template_trans()
     if trans is None:
         raise ValueError(
-            "src is in the head frame: pass the transformation between head and MRI too, "
+            "src is in the head frame: pass the transformation between head and MRI, "
             'trans=forward["mri_head_t"].'
         )
     if not isinstance(trans, mne.transforms.Transform):
         trans = mne.read_trans(trans)
-    if trans["from"] == FIFF.FIFFV_COORD_MRI:
-        return mne.transforms.invert_transform(trans)
-    return trans
+    return mne.transforms.invert_transform(trans) if is_from_mri(trans) else trans
 
 
 @verbose
+@fill_doc
 def estimate_to_nifti(
     stc,
     src,
@@ -281,23 +261,17 @@ def estimate_to_nifti(
     voxel_size=4.0,
     verbose=None,
 ):
-    """Turn the volume sources of an estimate into an image.
+    """Turn an estimate in a volume into an image.
 
     Parameters
     ----------
     stc : mne.VolSourceEstimate | mne.MixedSourceEstimate
-        The estimate, scalar or vector. Of a mixed one, the volume part is taken.
+        The estimate, scalar or vector. Of a mixed one, the volume is taken.
     src : mne.SourceSpaces
-        Its source space, such as ``forward["src"]``. Only the positions of its sources
-        count, so one read back from a file will do.
-    time : float | None
-        Time in s; None for the time of the maximum.
-    subject : str | None
-        Subject, by default that of the estimate or of its source space.
-    subjects_dir : path-like | None
-        Folder of the subjects, by default the template's or ``SUBJECTS_DIR``.
-    trans : mne.transforms.Transform | path-like | None
-        Transformation between head and MRI, as in :func:`take_snapshot`.
+        Its source space, such as ``forward["src"]`` or one read from a file.
+    %(time)s
+    %(subject_of_stc)s
+    %(trans_of_src)s
     voxel_size : float
         Size of a voxel in mm.
     %(verbose)s
@@ -306,7 +280,7 @@ def estimate_to_nifti(
     -------
     image : nibabel.nifti1.Nifti1Image
         Magnitudes in the unit of the estimate, in the MRI frame (surface RAS) of the
-        subject. Values between sources are interpolated from those nearby.
+        subject. Values between locations are interpolated.
 
     Examples
     --------
@@ -318,6 +292,6 @@ def estimate_to_nifti(
     )
     if snapshot.points is None:
         raise TypeError(
-            f"A {type(stc).__name__} has no sources in a volume; draw it with plot_estimate(stc)."
+            f"A {type(stc).__name__} has no part in a volume: draw it with plot_estimate(stc)."
         )
     return snapshot.image(voxel_size)

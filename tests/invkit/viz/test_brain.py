@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mne_invkit.heads.template import SUBJECT, template_source_space
-from mne_invkit.viz import brain
+from mne_invkit.viz.brain import plot_brain
 from mne_invkit.viz.render import can_render
 
 HAND = (-38, -25, 58)
@@ -23,7 +23,7 @@ def draw():
 
     def draw(stc, **options):
         options = {"views": ["lateral"], "size": (600, 300), "verbose": False, **options}
-        brains.append(brain.plot_brain(stc, **options))
+        brains.append(plot_brain(stc, **options))
         return brains[-1].screenshot().astype(int)
 
     yield draw
@@ -123,7 +123,7 @@ def test_settings_are_restored(draw, make_stc):
 
 def test_picture_is_saved(draw, make_stc, tmp_path):
     shot = draw(make_stc())  # skips where nothing can be drawn
-    drawn = brain.plot_brain(make_stc(), views=["lateral"], size=(600, 300), verbose=False)
+    drawn = plot_brain(make_stc(), views=["lateral"], size=(600, 300), verbose=False)
     drawn.save_image(tmp_path / "brain.png")
     drawn.close()
     saved = np.rint(255 * plt.imread(tmp_path / "brain.png")[..., :3]).astype(int)
@@ -136,7 +136,7 @@ def test_picture_is_saved(draw, make_stc, tmp_path):
 def test_volume_estimate_names_what_to_call():
     stc = mne.VolSourceEstimate(np.ones((2, 1)), [np.arange(2)], 0, 1)
     with pytest.raises(TypeError, match=r"VolSourceEstimate: use .*plot_estimate"):
-        brain.plot_brain(stc)
+        plot_brain(stc)
 
 
 @pytest.mark.parametrize("lack", ["OpenGL", "ipyevents"])
@@ -145,7 +145,7 @@ def test_what_is_missing_can_be_installed(make_stc, monkeypatch, lack):
         raise ModuleNotFoundError("No module named 'ipyevents'", name="ipyevents")
 
     pytest.importorskip("pyvista")
-    monkeypatch.setattr(brain, "can_render", lambda: lack != "OpenGL")
+    monkeypatch.setattr("mne_invkit.viz.render.can_render", lambda: lack != "OpenGL")
     monkeypatch.setattr(mne.viz, "set_3d_backend", set_3d_backend)
     with pytest.raises(RuntimeError, match=r'pip install "mne-invkit\[viz\]"'):
-        brain.plot_brain(make_stc())
+        plot_brain(make_stc())

@@ -13,7 +13,6 @@ from mne_invkit.heads.template import (
     template_subjects_dir,
     template_trans,
 )
-from mne_invkit.viz import render as meshes
 from mne_invkit.viz.estimate import plot_estimate
 from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
 from mne_invkit.viz.render import can_render
@@ -29,7 +28,7 @@ def _close_figures():
 @pytest.fixture(params=["pyvista", "matplotlib"])
 def renderer(request, monkeypatch):
     if request.param == "matplotlib":
-        monkeypatch.setattr(meshes, "can_render", lambda: False)
+        monkeypatch.setattr("mne_invkit.viz.render.can_render", lambda: False)
     elif not can_render():
         pytest.skip("pyvista cannot draw off screen here")
     return request.param
@@ -37,7 +36,7 @@ def renderer(request, monkeypatch):
 
 @pytest.fixture
 def no_rendering(monkeypatch):
-    monkeypatch.setattr(meshes, "can_render", lambda: False)
+    monkeypatch.setattr("mne_invkit.viz.render.can_render", lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +185,7 @@ def test_volume_without_subject_is_drawn_on_the_glass_brain(volume_src, no_rende
 
 
 def test_probe_that_fails_falls_back(monkeypatch, caplog):
-    monkeypatch.setattr(meshes, "_PROBE", "import os; os.abort()")
+    monkeypatch.setattr("mne_invkit.viz.render._PROBE", "import os; os.abort()")
     monkeypatch.setattr(logging.getLogger("mne"), "propagate", True)
     with caplog.at_level(logging.INFO, "mne"), mne.use_log_level("INFO"):
         assert can_render.__wrapped__() is False
@@ -253,13 +252,13 @@ def test_errors_say_what_to_call(surface_src, volume_src):
         plot_estimate(volume)
     other = volume.copy()
     other.vertices[0] = other.vertices[0] + 1
-    with pytest.raises(ValueError, match="vertices that src has not"):
+    with pytest.raises(ValueError, match="vertices that src does not use"):
         plot_estimate(other, volume_src)
-    with pytest.raises(TypeError, match="no sources in a volume"):
+    with pytest.raises(TypeError, match="no part in a volume"):
         estimate_to_nifti(surface, surface_src)
     with pytest.raises(ValueError, match="not finite"):
         plot_estimate(surface * np.nan)
-    with pytest.raises(ValueError, match="need the folder of their subject"):
+    with pytest.raises(ValueError, match="needs the folder of the subject"):
         plot_estimate(surface, subject="nobody")
     assert not plt.get_fignums()
 
