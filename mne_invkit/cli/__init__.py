@@ -1,4 +1,4 @@
-"""Command line ``mne-invkit``: thin; solvers come from the registry."""
+"""Command line ``mne-invkit``. Its commands import what they need when they run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import sys
 from importlib.metadata import entry_points
 
-import mne
-
 from mne_invkit.cli import demo, solve, sys_info
 
 COMMANDS = "mne_invkit.commands"
-"""Entry points ``add(commands, common)`` by which packages add commands of their own."""
+"""Entry points by which packages add commands: functions ``add(commands, common)``."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,9 +23,11 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0, or 1 for a mistake of the user's, 130 when interrupted (2 for wrong arguments).
+        0 for success, 1 for an error, 2 for wrong arguments, and 130 when interrupted.
     """
     args = _parser().parse_args(argv)
+    import mne
+
     level = {0: "WARNING", 1: "INFO"}.get(args.verbose, "DEBUG")
     try:
         with mne.use_log_level(level):

@@ -6,18 +6,19 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mne
+from mne_invkit._files import check_new
+from mne_invkit.cli.files import read
 
-from mne_invkit.cli.files import check_output, read
-from mne_invkit.report import make_report
-from mne_invkit.solvers.registry import get_solver
+if TYPE_CHECKING:
+    import mne
 
 _PYTHON = {"None": "null", "True": "true", "False": "false"}
 
 
 def add_command(commands, common) -> None:
-    """Add ``solve`` to the commands; `common` has the options that all share."""
+    """Add ``solve`` to the commands. `common` has the options that all commands share."""
     parser = commands.add_parser("solve", parents=[common], help="source estimate of your data")
     parser.add_argument("evoked", type=Path, help="file with Evokeds (-ave.fif)")
     parser.add_argument("forward", type=Path, help="forward solution (-fwd.fif)")
@@ -39,6 +40,11 @@ def add_command(commands, common) -> None:
 
 
 def _run(args) -> None:
+    import mne
+
+    from mne_invkit.report import make_report
+    from mne_invkit.solvers.registry import get_solver
+
     solver = get_solver(args.method)
     options = dict(_option(text) for text in args.options)
     _check_options(solver, options)
@@ -48,11 +54,11 @@ def _run(args) -> None:
     stem = re.sub(r"([-_]ave)?\.fif(\.gz)?$", "", args.evoked.name)
     output = args.output or args.evoked.with_name(f"{stem}-{args.method}-stc.h5")
     if output.suffix != ".h5":
-        raise ValueError(f"--output must end in .h5, the format of every estimate; got {output}.")
+        raise ValueError(f"--output must end in .h5, a format for all estimates; got {output}.")
     if args.report and args.report.suffix != ".html":
         raise ValueError(f"--report must end in .html; got {args.report}.")
     for path in filter(None, (output, args.report)):
-        check_output(path, args.overwrite)
+        check_new(path, args.overwrite, how="--overwrite")
     evoked = _read_evoked(args)
     forward = read(mne.read_forward_solution, args.forward)
     noise_cov = read(mne.read_cov, args.noise_cov)
@@ -69,7 +75,7 @@ def _run(args) -> None:
 
 
 def _option(text: str) -> tuple[str, object]:
-    """Name and value of ``NAME=VALUE``; the value as Python or JSON has it, else a string."""
+    """Name and value of ``NAME=VALUE``. The value is Python or JSON, or else a string."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"--set takes NAME=VALUE, got {text!r}.")
@@ -91,7 +97,9 @@ def _check_options(solver, options: dict) -> None:
 
 
 def _read_evoked(args) -> mne.Evoked:
-    """Read the condition asked for and crop it."""
+    """Read the condition that the user asked for and crop it."""
+    import mne
+
     evokeds = read(mne.read_evokeds, args.evoked)
     wanted, names = args.condition or "0", [evoked.comment for evoked in evokeds]
     if args.condition in names:

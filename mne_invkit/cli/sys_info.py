@@ -1,22 +1,21 @@
-"""Command ``sys-info``: versions and solvers, for reports of bugs."""
+"""Command ``sys-info``: versions and solvers, for bug reports."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 
-import mne
-
-from mne_invkit.solvers.registry import find_solvers
-from mne_invkit.viz.render import can_render
-
 
 def add_command(commands, common) -> None:
-    """Add ``sys-info`` to the commands; `common` has the options that all share."""
+    """Add ``sys-info`` to the commands. `common` has the options that all commands share."""
     parser = commands.add_parser("sys-info", parents=[common], help="versions and solvers")
     parser.set_defaults(run=_run)
 
 
 def _run(args) -> None:
+    import mne
+
+    from mne_invkit.solvers.registry import find_solvers
+    from mne_invkit.viz.render import can_render
 
     print(f"mne-invkit {version('mne-invkit')}")
     for solver in find_solvers().values():
