@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 
 import mne
 import numpy as np
@@ -183,6 +185,17 @@ def test_interrupt(files, monkeypatch, capsys):
 
 
 # %% the rest
+
+
+def test_help_loads_nothing_heavy():
+    """Who asks for help does not wait for MNE."""
+    code = (
+        "import sys\nfrom mne_invkit.cli import main\ntry:\n    main(['--help'])\n"
+        "finally:\n    print([m for m in ('mne', 'numpy', 'torch') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("usage: mne-invkit")
+    assert run.stdout.strip().endswith("[]")
 
 
 def test_sys_info(capsys):

@@ -1,7 +1,5 @@
 """The template head: closed nested shells, electrodes on the skin, a subject that MNE reads."""
 
-from multiprocessing import get_context
-
 import mne
 import numpy as np
 import pytest
@@ -19,7 +17,9 @@ from mne_invkit.heads.template import (
     template_trans,
 )
 
-MONTAGES = ["easycap-M1", "biosemi256", "GSN-HydroCel-128", "EGI_256"]
+MONTAGES = [
+    "easycap-M1", "easycap-M43", "biosemi32", "biosemi256", "GSN-HydroCel-128", "EGI_256",
+]  # fmt: skip
 
 
 def info_of(montage, **kwargs):
@@ -120,7 +120,7 @@ def test_shells_are_closed_and_nested():
 # %% Electrodes
 
 
-@pytest.mark.parametrize("montage", [*MONTAGES, "easycap-M43", "biosemi32"])
+@pytest.mark.parametrize("montage", MONTAGES)
 def test_electrodes_move_radially_onto_the_skin(bem, trans, in_mri, montage):
     info = info_of(montage)
     before = electrodes(info)
@@ -138,7 +138,7 @@ def test_electrodes_move_radially_onto_the_skin(bem, trans, in_mri, montage):
 
 
 def test_electrode_at_a_vertex_gives_finite_gains(bem, trans, in_mri):
-    vertices = bem["surfs"][0]["rr"][::40]
+    vertices = bem["surfs"][0]["rr"][::80]
     to_head = mne.transforms.invert_transform(trans)
     info = mne.create_info(len(vertices), 100.0, "eeg")
     for ch, rr in zip(info["chs"], mne.transforms.apply_trans(to_head, vertices), strict=True):
@@ -151,9 +151,8 @@ def test_electrode_at_a_vertex_gives_finite_gains(bem, trans, in_mri):
     assert np.isfinite(forward["sol"]["data"]).all()
 
 
-@pytest.mark.parametrize("montage", MONTAGES)
-def test_gains_are_finite(montage):
-    info = info_of(montage)
+def test_every_electrode_has_a_gain():
+    info = info_of("easycap-M1")
     forward = template_forward(info, "volume", pos=40.0, verbose=False)
     assert forward["sol"]["row_names"] == info.ch_names
     assert np.isfinite(forward["sol"]["data"]).all()
@@ -293,37 +292,7 @@ def test_region_name(position, name):
     assert "mm from its center" in region_name(position)
 
 
-# %% Two processes at once
-
-
-def cache_once_both_have_built(path, barrier, is_folder):
-    """Build as a second process does the same, and put both into place at the same time."""
-
-    def build(made):
-        if is_folder:
-            made.mkdir()
-        target = made / "whole" if is_folder else made
-        target.write_text("whole")
-        barrier.wait(30)
-
-    _cached(path, build)
-
-
-@pytest.mark.parametrize("is_folder", [True, False])
-def test_two_processes_build_the_cache_at_once(tmp_path, is_folder):
-    context = get_context("spawn")
-    path, barrier = tmp_path / "cache" / "made", context.Barrier(2)
-    both = [
-        context.Process(target=cache_once_both_have_built, args=(path, barrier, is_folder))
-        for _ in range(2)
-    ]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(60)
-    assert [process.exitcode for process in both] == [0, 0]
-    assert [p.name for p in path.parent.iterdir()] == ["made"]
-    assert (path / "whole" if is_folder else path).read_text() == "whole"
+# %% The cache
 
 
 def test_cache_is_built_once_and_never_half(tmp_path):

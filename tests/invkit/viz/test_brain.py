@@ -5,7 +5,6 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.heads.template import SUBJECT, template_source_space
 from mne_invkit.viz.brain import plot_brain
 from mne_invkit.viz.render import can_render
 
@@ -31,33 +30,10 @@ def draw():
         drawn.close()
 
 
-@pytest.fixture(scope="module")
-def src():
-    return template_source_space(spacing="ico3", verbose=False)
-
-
 @pytest.fixture
-def make_stc(src):
-    """Make an estimate with one source, next to a position (mm), at 10 of 0 to 20 ms."""
-
-    def make_stc(position=HAND, vector=False):
-        points = 1e3 * np.concatenate([s["rr"][s["vertno"]] for s in src])
-        data = np.zeros((len(points), 3))
-        data[np.linalg.norm(points - position, axis=1).argmin(), 1] = -2e-8
-        kind = mne.VectorSourceEstimate if vector else mne.SourceEstimate
-        if vector:
-            data = data[:, None] * np.array([0.6, 0, -0.8])[:, None]
-        return kind(data, [s["vertno"] for s in src], 0.0, 0.01, subject=SUBJECT)
-
-    return make_stc
-
-
-def keep_active(stc):
-    """Drop the sources that are silent."""
-    active = np.abs(stc.data).max(axis=1) > 0
-    masks = np.split(active, [len(stc.vertices[0])])
-    vertices = [v[mask] for v, mask in zip(stc.vertices, masks, strict=True)]
-    return mne.SourceEstimate(stc.data[active], vertices, stc.tmin, stc.tstep, stc.subject)
+def estimate(make_stc, surface_src):
+    """Make an estimate with one source on the cortex, of negative amplitude."""
+    return lambda position=HAND, vector=False: make_stc(surface_src, position, vector) * -1
 
 
 def n_warm(picture):
@@ -68,62 +44,62 @@ def n_warm(picture):
 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_source_is_drawn_in_its_hemisphere(draw, make_stc, side, sparse):
-    stc = make_stc(np.multiply(HAND, [1 if side == "left" else -1, 1, 1]))
+def test_source_is_drawn_in_its_hemisphere(draw, estimate, side, sparse, keep_active):
+    stc = estimate(np.multiply(HAND, [1 if side == "left" else -1, 1, 1]))
     counts = n_warm(draw(keep_active(stc) if sparse else stc))
     assert (counts[0] > 20) == (side == "left")
     assert (counts[1] > 20) == (side == "right")
     assert min(counts) == 0
 
 
-def test_ball_marks_the_peak(draw, make_stc):
-    red, green, blue = np.moveaxis(draw(make_stc()), -1, 0)
+def test_ball_marks_the_peak(draw, estimate):
+    red, green, blue = np.moveaxis(draw(estimate()), -1, 0)
     rows, columns = np.nonzero((green - red > 60) & (blue - red > 60))
     assert columns.size
     warm = np.column_stack(np.nonzero(red - blue > 80)).mean(axis=0)
     assert np.linalg.norm(warm - [rows.mean(), columns.mean()]) < 5
 
 
-def test_vectors_are_drawn_as_their_lengths(draw, make_stc):
-    np.testing.assert_array_equal(draw(make_stc(vector=True)), draw(make_stc()))
+def test_vectors_are_drawn_as_their_lengths(draw, estimate):
+    np.testing.assert_array_equal(draw(estimate(vector=True)), draw(estimate()))
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_nothing_active(draw, make_stc, sparse):
-    stc = make_stc() * 0
+def test_nothing_active(draw, estimate, sparse, keep_active):
+    stc = estimate() * 0
     picture = draw(keep_active(stc) if sparse else stc)
     assert n_warm(picture) == [0, 0]
     assert np.ptp(picture) > 100  # the cortex is there
 
 
-def test_time(draw, make_stc):
-    stc = make_stc()
+def test_time(draw, estimate):
+    stc = estimate()
     assert n_warm(draw(stc, time=0.0)) == [0, 0]
     assert n_warm(draw(stc, time=0.01))[0] > 20
     with pytest.raises(ValueError, match="outside of stc"):
         draw(stc, time=1.0)
 
 
-def test_estimate_does_not_change(draw, make_stc):
-    stc, before = make_stc(), make_stc()
+def test_estimate_does_not_change(draw, estimate):
+    stc, before = estimate(), estimate()
     draw(stc)
     np.testing.assert_array_equal(stc.data, before.data)
 
 
-def test_settings_are_restored(draw, make_stc):
+def test_settings_are_restored(draw, estimate):
     import pyvista
 
     before = pyvista.OFF_SCREEN, mne.viz.get_3d_backend()
-    draw(make_stc())
+    draw(estimate())
     assert (pyvista.OFF_SCREEN, mne.viz.get_3d_backend()) == before
     with pytest.raises(OSError, match="nonsense"):
-        draw(make_stc(), surface="nonsense")
+        draw(estimate(), surface="nonsense")
     assert (pyvista.OFF_SCREEN, mne.viz.get_3d_backend()) == before
 
 
-def test_picture_is_saved(draw, make_stc, tmp_path):
-    shot = draw(make_stc())  # skips where nothing can be drawn
-    drawn = plot_brain(make_stc(), views=["lateral"], size=(600, 300), verbose=False)
+def test_picture_is_saved(draw, estimate, tmp_path):
+    shot = draw(estimate())  # skips where nothing can be drawn
+    drawn = plot_brain(estimate(), views=["lateral"], size=(600, 300), verbose=False)
     drawn.save_image(tmp_path / "brain.png")
     drawn.close()
     saved = np.rint(255 * plt.imread(tmp_path / "brain.png")[..., :3]).astype(int)
@@ -140,7 +116,7 @@ def test_volume_estimate_names_what_to_call():
 
 
 @pytest.mark.parametrize("lack", ["OpenGL", "ipyevents"])
-def test_what_is_missing_can_be_installed(make_stc, monkeypatch, lack):
+def test_what_is_missing_can_be_installed(estimate, monkeypatch, lack):
     def set_3d_backend(name):
         raise ModuleNotFoundError("No module named 'ipyevents'", name="ipyevents")
 
@@ -148,4 +124,4 @@ def test_what_is_missing_can_be_installed(make_stc, monkeypatch, lack):
     monkeypatch.setattr("mne_invkit.viz.render.can_render", lambda: lack != "OpenGL")
     monkeypatch.setattr(mne.viz, "set_3d_backend", set_3d_backend)
     with pytest.raises(RuntimeError, match=r'pip install "mne-invkit\[viz\]"'):
-        plot_brain(make_stc())
+        plot_brain(estimate())

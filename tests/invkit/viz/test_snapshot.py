@@ -1,0 +1,56 @@
+"""Snapshots and images have the values of the estimate at the positions of its locations."""
+
+import mne
+import numpy as np
+import pytest
+
+from mne_invkit.heads.template import template_trans
+from mne_invkit.viz.snapshot import estimate_to_nifti, take_snapshot
+
+MOTOR = np.array([-38, -25, 58.0])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+@pytest.mark.parametrize("position", [MOTOR, [20, -70, 10]])
+def test_nifti_maximum_is_at_the_source(volume_src, position, vector, make_stc):
+    stc = make_stc(volume_src, position, vector)
+    snapshot = take_snapshot(stc, volume_src)
+    for estimate in (stc, stc + make_noise(stc)):
+        image = estimate_to_nifti(estimate, volume_src)
+        data = image.get_fdata()
+        voxel = np.unravel_index(data.argmax(), data.shape)
+        place = image.affine[:3, :3] @ voxel + image.affine[:3, 3]
+        assert np.abs(place - snapshot.peak().position).max() <= 4.0
+        assert 0.5 < data.max() / 2e-8 < 1.1
+
+
+def make_noise(stc):
+    noise = stc * 0
+    noise.data += np.random.default_rng(1).normal(size=stc.data.shape) * 1e-10
+    return noise
+
+
+def test_head_frame_gives_the_same_image(volume_src, make_stc):
+    trans = template_trans()
+    moved = volume_src.copy()
+    moved[0]["rr"] = mne.transforms.apply_trans(np.linalg.inv(trans["trans"]), moved[0]["rr"])
+    moved[0]["coord_frame"] = trans["from"]
+    stc = make_stc(volume_src, MOTOR)
+    expected = estimate_to_nifti(stc, volume_src).get_fdata()
+    for given in (None, trans, mne.transforms.invert_transform(trans)):
+        image = estimate_to_nifti(stc, moved, trans=given)
+        np.testing.assert_allclose(image.get_fdata(), expected, atol=1e-11)
+    stc.subject = moved[0]["subject_his_id"] = "nobody"
+    with pytest.raises(ValueError, match="mri_head_t"):
+        estimate_to_nifti(stc, moved)
+
+
+def test_image_of_a_source_space_read_back(volume_src, tmp_path, make_stc):
+    volume_src.save(tmp_path / "vol-src.fif")
+    src = mne.read_source_spaces(tmp_path / "vol-src.fif")
+    stc = make_stc(volume_src, MOTOR)
+    np.testing.assert_allclose(
+        estimate_to_nifti(stc, src).get_fdata(),
+        estimate_to_nifti(stc, volume_src).get_fdata(),
+        atol=1e-12,
+    )
