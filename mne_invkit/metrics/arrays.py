@@ -174,11 +174,11 @@ def _emd(p: np.ndarray, q: np.ndarray, positions: np.ndarray) -> float:
         ) from error
 
     surplus = p / p.sum() - q / q.sum()
-    source, sink = surplus > 1e-15, surplus < -1e-15  # rounding is no surplus
-    if not (source.any() and sink.any()):
+    over, under = surplus > 1e-15, surplus < -1e-15  # rounding is no surplus
+    if not (over.any() and under.any()):
         return 0.0
-    moved, wanted = surplus[source], -surplus[sink]
-    cost = cdist(positions[source], positions[sink])
+    moved, wanted = surplus[over], -surplus[under]
+    cost = cdist(positions[over], positions[under])
     work = ot.emd2(moved / moved.sum(), wanted / wanted.sum(), cost, numItermax=10_000_000)
     return float(moved.sum() * work)
 

@@ -98,8 +98,9 @@ def simulate_evoked(
         Smallest distance between sources drawn at random (m).
     orientation : "auto" | "normal" | "random"
         Orientation of the sources: along the normals of the source space, or one random direction
-        for each source and its patch. "auto" is "normal" on surfaces and in forward solutions of
-        fixed orientation, and "random" elsewhere.
+        for each source and its patch (where patches overlap, that of the nearest source). "auto"
+        is "normal" on surfaces and in forward solutions of fixed orientation, and "random"
+        elsewhere.
     amplitude : float
         Root mean square over time of the amplitude of each source (A m).
     time_course : str | callable

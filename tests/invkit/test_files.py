@@ -44,9 +44,14 @@ def test_failure_leaves_what_was_there(path, before):
     if before:
         path.parent.mkdir()
         path.write_text(before)
-    with pytest.raises(OSError, match="disk full"), write_whole(path) as made:
-        made.write_text("half")
-        raise OSError("disk full")
+
+    def half_write():
+        with write_whole(path) as made:
+            made.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        half_write()
     assert [p.read_text() for p in path.parent.iterdir()] == ([before] if before else [])
 
 
