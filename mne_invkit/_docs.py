@@ -15,6 +15,10 @@ from typing import TypeVar
 
 _Function = TypeVar("_Function", bound=Callable)
 
+_TIME = """\
+time : float | None
+    Time in s; None for the time of the maximum."""
+
 ENTRIES = {
     # %% Data and models
     "inst": """\
@@ -45,16 +49,13 @@ problem : InverseProblem
 active : ndarray of int, shape (n_active,) | None
     Locations of the sources, in ascending order; None for all locations.""",
     # %% Estimates and where they are
-    "any_stc": """\
+    "stc_at_time": f"""\
 stc : mne.SourceEstimate | mne.VolSourceEstimate | mne.MixedSourceEstimate
-    The estimate, of any of the six classes of MNE.""",
-    "src_of_stc": """\
+    The estimate, of any of the six classes of MNE.
 src : mne.SourceSpaces | None
-    Source space of the estimate, such as ``forward["src"]``; needed for sources in a
-    volume.""",
-    "time": """\
-time : float | None
-    Time in s; None for the time of the maximum.""",
+    Source space of the estimate, such as ``forward["src"]``; needed for a volume.
+{_TIME}""",
+    "time": _TIME,
     "subject_of_stc": """\
 subject : str | None
     Subject, by default that of the estimate or of its source space.

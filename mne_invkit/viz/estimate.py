@@ -185,9 +185,7 @@ def plot_estimate(
 
     Parameters
     ----------
-    %(any_stc)s
-    %(src_of_stc)s
-    %(time)s
+    %(stc_at_time)s
     %(subject_of_stc)s
     %(trans_of_src)s
     title : str | None

@@ -163,9 +163,7 @@ def take_snapshot(
 
     Parameters
     ----------
-    %(any_stc)s
-    %(src_of_stc)s
-    %(time)s
+    %(stc_at_time)s
     %(subject_of_stc)s
     %(trans_of_src)s
 

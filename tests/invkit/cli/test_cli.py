@@ -11,6 +11,7 @@ import pytest
 
 from mne_invkit.cli import main
 from mne_invkit.cli.demo import HAND_AREA
+from mne_invkit.inverse.stc import STC_CLASSES
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.solvers.registry import get_solver
 
@@ -111,7 +112,10 @@ def test_solve_any_source_space_by_any_method(kind, files, forwards, tmp_path):
     output = tmp_path / "out.h5"
     arguments = ["--method", "eloreta" if kind == "volume" else "kronbayes"]
     assert main(["solve", *files, *arguments, "--output", str(output)]) == 0
-    assert mne.read_source_estimate(output).shape[0] == forwards[kind]["nsource"]
+    stc = mne.read_source_estimate(output)
+    assert type(stc) is STC_CLASSES[kind, False]
+    assert len(stc.data) == forwards[kind]["nsource"]
+    assert 0 < stc.data.max() < 1e-6  # A m
 
 
 def test_existing_output_stays_without_overwrite(files, tmp_path, capsys):

@@ -91,9 +91,10 @@ def test_dense_noise_does_not_hide_the_source(surface_src, no_rendering, make_st
     assert n_warm(fig, *RIGHT) < 0.05 * n_warm(fig, *LEFT)
 
 
-@pytest.mark.parametrize("vector", [False, True])
-@pytest.mark.parametrize("kind", ["surface", "volume", "mixed"])
-def test_every_class(kind, vector, surface_src, volume_src, no_rendering, make_stc):
+@pytest.mark.parametrize(
+    ("kind", "vector"), [("surface", True), ("volume", False), ("mixed", True)]
+)
+def test_every_kind(kind, vector, surface_src, volume_src, no_rendering, make_stc):
     src = {"surface": surface_src, "volume": volume_src, "mixed": surface_src + volume_src}[kind]
     fig = plot_estimate(make_stc(src, MOTOR, vector), src, views=["lateral"])
     assert "10 ms, peak 20 nA m" in fig.get_suptitle()

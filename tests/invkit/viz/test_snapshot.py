@@ -5,9 +5,28 @@ import numpy as np
 import pytest
 
 from mne_invkit.heads.template import template_trans
+from mne_invkit.inverse.stc import source_positions
 from mne_invkit.viz.snapshot import estimate_to_nifti, take_snapshot
 
 MOTOR = np.array([-38, -25, 58.0])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+@pytest.mark.parametrize("kind", ["surface", "volume", "mixed"])
+def test_snapshot_of_every_class(kind, vector, surface_src, volume_src, make_stc):
+    """Magnitudes at all locations, and the peak where the source is."""
+    src = {"surface": surface_src, "volume": volume_src, "mixed": surface_src + volume_src}[kind]
+    positions = 1e3 * source_positions(src)
+    source = np.linalg.norm(positions - MOTOR, axis=1).argmin()
+    snapshot = take_snapshot(make_stc(src, MOTOR, vector) * -1, src)
+    expected = np.zeros(len(positions))
+    expected[source] = 2e-8
+    np.testing.assert_allclose(snapshot.magnitudes, expected, rtol=1e-12)
+    peak = snapshot.peak()
+    assert (peak.time, peak.value) == (0.01, pytest.approx(2e-8))
+    np.testing.assert_allclose(peak.position, positions[source], atol=1e-3)
+    on_cortex = kind != "volume" and source < sum(s["nuse"] for s in surface_src)
+    assert peak.hemi == ("lh" if on_cortex else None)
 
 
 @pytest.mark.parametrize("vector", [False, True])
