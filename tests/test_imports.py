@@ -161,6 +161,14 @@ def test_private_names_of_mne_have_a_reason():
     assert all("# " in line for line in private)
 
 
+def test_private_fields_of_mne_are_all_in_one_file():
+    fields = ("FIFF", "_orig_sol", '["source_ori"] ', '["coord_frame"] ')
+    for path in MODULES.values():
+        if path.name != "_mne.py":
+            text = path.read_text(encoding="utf-8")
+            assert not [name for name in fields if name in text], path
+
+
 @pytest.mark.parametrize(
     ("package", "heavy"),
     [
