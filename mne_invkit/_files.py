@@ -25,12 +25,6 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     ------
     made : pathlib.Path
         Where to write, with the same name as `path`.
-
-    Examples
-    --------
-    >>> from mne_invkit._files import write_whole
-    >>> with write_whole("numbers.txt") as made:  # doctest: +SKIP
-    ...     made.write_text("1 2 3")
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

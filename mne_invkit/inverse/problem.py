@@ -80,13 +80,13 @@ class InverseProblem:
         """Direction of each component in the head frame, shape (n_locations, n_orient, 3)."""
         return self.forward["source_nn"].reshape(-1, self.n_orient, 3)
 
+    @fill_doc
     def columns(self, active: np.ndarray | None = None) -> np.ndarray | slice:
         """Columns of the gain that belong to some locations.
 
         Parameters
         ----------
-        active : ndarray of int, shape (n_active,) | None
-            The locations; None for all.
+        %(active)s
 
         Returns
         -------
@@ -97,13 +97,13 @@ class InverseProblem:
             return slice(None)
         return (self.n_orient * active[:, np.newaxis] + np.arange(self.n_orient)).ravel()
 
+    @fill_doc
     def std(self, active: np.ndarray | None = None) -> np.ndarray:
         """Prior standard deviation (A m) of the components of some locations.
 
         Parameters
         ----------
-        active : ndarray of int, shape (n_active,) | None
-            The locations; None for all.
+        %(active)s
 
         Returns
         -------

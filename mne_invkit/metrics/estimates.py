@@ -6,16 +6,7 @@ import mne
 import numpy as np
 
 from mne_invkit.inverse.stc import dense_data, source_positions
-from mne_invkit.metrics.arrays import (
-    amplitude_error,
-    find_peaks,
-    localization_error,
-    location_strength,
-    normalized_emd,
-    source_auc,
-    spatial_dispersion,
-    time_course_error,
-)
+from mne_invkit.metrics import arrays
 
 
 def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[str, float]:
@@ -48,14 +39,16 @@ def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[st
             f"truth has {x.shape[-1]} samples from {truth.times[0]:g} s on, and stc "
             f"{y.shape[-1]} from {stc.times[0]:g} s on: crop or resample them to the same times."
         )
-    strength = location_strength(x)
-    centers = positions[find_peaks(strength, positions, radius=radius)]
-    follows = time_course_error(x, y, positions, radius=radius) if x.shape[-1] >= 3 else np.nan
+    strength = arrays.location_strength(x)
+    centers = positions[arrays.find_peaks(strength, positions, radius=radius)]
+    follows = (
+        arrays.time_course_error(x, y, positions, radius=radius) if x.shape[-1] >= 3 else np.nan
+    )
     return {
-        "localization_error": localization_error(x, y, positions, radius=radius),
-        "spatial_dispersion": spatial_dispersion(y, positions, centers),
-        "normalized_emd": normalized_emd(x, y, positions),
-        "auc": source_auc(strength >= 0.1 * strength.max(), y),
+        "localization_error": arrays.localization_error(x, y, positions, radius=radius),
+        "spatial_dispersion": arrays.spatial_dispersion(y, positions, centers),
+        "normalized_emd": arrays.normalized_emd(x, y, positions),
+        "auc": arrays.source_auc(strength >= 0.1 * strength.max(), y),
         "time_course_error": follows,
-        "amplitude_error": amplitude_error(x, y),
+        "amplitude_error": arrays.amplitude_error(x, y),
     }
