@@ -14,8 +14,9 @@ from mne_invkit.inverse.estimate import explained_variance
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers.registry import Solver
-from mne_kronbayes.kernel.loop import DughResult, dugh
-from mne_kronbayes.kernel.temporal import ROWS_PER_COMPONENT
+from mne_kronbayes.kernel.families import ROWS_PER_COMPONENT
+from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.result import DughResult
 from mne_kronbayes.noise_epochs import noise_autocovariance
 from mne_kronbayes.result import KronBayesResult
 

@@ -9,11 +9,11 @@ import h5io
 
 from mne_invkit.inverse.files import pack_problem, unpack_problem
 from mne_invkit.inverse.problem import InverseProblem
-from mne_kronbayes.kernel.loop import DughResult
-from mne_kronbayes.kernel.posterior import KroneckerPosterior, SeparablePosterior
+from mne_kronbayes.kernel.posterior import OwnTimePosterior, SharedTimePosterior
+from mne_kronbayes.kernel.result import DughResult
 
 _TITLE = "mne_kronbayes"
-_POSTERIORS = {kind.__name__: kind for kind in (KroneckerPosterior, SeparablePosterior)}
+_POSTERIORS = {kind.__name__: kind for kind in (SharedTimePosterior, OwnTimePosterior)}
 
 
 def write_fit(
@@ -40,7 +40,6 @@ def write_fit(
     if fname.exists() and not overwrite:
         raise FileExistsError(f"{fname} exists: pass overwrite=True to replace it.")
     arrays = {f.name: getattr(learned, f.name) for f in fields(DughResult)}
-    del arrays["data"]  # those of the problem
     arrays["kind"] = type(learned.posterior).__name__
     arrays["posterior"] = vars(learned.posterior)
     settings = {k: getattr(v, "__name__", v) for k, v in settings.items()}
@@ -71,4 +70,4 @@ def read_fit(fname) -> tuple[InverseProblem, DughResult, dict]:
     problem, learned = unpack_problem(stored["problem"]), stored["learned"]
     learned["posterior"] = _POSTERIORS[learned.pop("kind")](**learned["posterior"])
     learned["converged"] = bool(learned["converged"])
-    return problem, DughResult(data=problem.data, **learned), stored["settings"]
+    return problem, DughResult(**learned), stored["settings"]

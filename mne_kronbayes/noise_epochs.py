@@ -7,7 +7,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 from mne_invkit.inverse.problem import InverseProblem
-from mne_kronbayes.kernel.temporal import FLOOR
+from mne_kronbayes.kernel.families import FLOOR
 
 
 def noise_autocovariance(baseline: mne.BaseEpochs, problem: InverseProblem) -> np.ndarray:

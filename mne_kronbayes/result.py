@@ -15,7 +15,7 @@ from mne_invkit.inverse import estimate, stc
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.result import code_of
 from mne_kronbayes.files import read_fit, write_fit
-from mne_kronbayes.kernel.loop import DughResult
+from mne_kronbayes.kernel.result import DughResult
 
 
 @dataclass(frozen=True, eq=False)

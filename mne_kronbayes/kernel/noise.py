@@ -34,7 +34,7 @@ class NoiseModel(Protocol):
     floor : float
         Least variance.
     n_samples : int
-        Number of samples of the data, times of all trials.
+        Number of samples of the data: times of all trials.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""Likelihood of noise with a temporal covariance of its own.
+"""Likelihood when the noise has a temporal covariance Upsilon of its own.
 
-The covariance of the data is L Gamma L^T kron B + Lambda kron Upsilon. One basis of space, E, and
-one of time, F, diagonalize both terms at once:
+The data then have the covariance L Gamma L^T kron B + Lambda kron Upsilon. One basis of space, E,
+and one of time, F, diagonalize both terms at once:
 
     E Lambda E^T = I,  E L Gamma L^T E^T = diag(d);   F^T Upsilon F = I,  F^T B F = diag(b),
 
@@ -19,8 +19,9 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.sparse import eye_array
 
 from mne_kronbayes.kernel.linalg import mirror_bases, second_moment_root
-from mne_kronbayes.kernel.posterior import SeparablePosterior
-from mne_kronbayes.kernel.state import State, shift_cost
+from mne_kronbayes.kernel.posterior import OwnTimePosterior
+from mne_kronbayes.kernel.slopes import shift_cost, weigh_slopes
+from mne_kronbayes.kernel.state import State
 from mne_kronbayes.kernel.temporal import TemporalFamily
 
 
@@ -75,29 +76,22 @@ class NoiseTime:
         return self._basis
 
 
-class Separable:
-    """The data's likelihood at a state, O(M^2 (N + G T) + M G T^2 + M^3).
+class OwnTime:
+    """A :class:`~mne_kronbayes.kernel.likelihood.Likelihood` with noise Lambda kron Upsilon.
 
-    A new temporal covariance of the sources takes O(T^3) more.
+    It takes O(M^2 (N + G T) + M G T^2 + M^3), and O(T^3) more for each new temporal covariance of
+    the sources. The Occam term of its cost is the sum of ``log(1 + d_m b_k)``.
 
     Parameters
     ----------
     state : State
-        Where the learning stands.
+        Sources, noise and temporal covariance of the sources.
     data : ndarray, shape (n_sensors, n_trials, n_times)
         Whitened data.
     noise_time : NoiseTime
         Temporal covariance Upsilon of the noise.
     occam : float
-        How often the sources' part of the log-determinant counts.
-
-    Attributes
-    ----------
-    cost : float
-        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
-        the penalty of the noise model, and ``occam - 1`` times the sum of ``log(1 + d_m b_k)``.
-    log_likelihood : float
-        Of all trials.
+        Weight of the sources' log-determinant (Occam) term.
     """
 
     def __init__(self, state: State, data: np.ndarray, noise_time: NoiseTime, occam: float = 1.0):
@@ -122,70 +116,54 @@ class Separable:
         self.log_likelihood = -n_trials / 2 * (cost + n_sensors * n_times * np.log(2 * np.pi))
         self.cost = cost + n_times * state.noise.penalty + (occam - 1) * log_det
 
-    def update_time(self) -> Separable:
-        """Return the likelihood after a step of the temporal family, whose trace is kept."""
+    def at(self, state):
+        """Return the likelihood of the same data at another state."""
+        return OwnTime(state, self._data, self._noise_time, self.occam)
+
+    def update_time(self):
+        """Return the likelihood after one step of the temporal family, whose trace is kept."""
         state = self.state
         slope = self.occam * (self._time * (self._d @ self._weights)) @ self._time.T
         rows = np.sqrt(self._d)[:, None, None] * self._solved
         rows = rows.reshape(-1, len(self._b)) @ self._time.T
         time, factor = state.time.step(slope, rows.T @ rows / self._data.shape[1]).normalized()
-        state = replace(state, gamma=factor * state.gamma, time=time)
-        return Separable(state, self._data, self._noise_time, self.occam)
+        return self.at(replace(state, gamma=factor * state.gamma, time=time))
 
     @cached_property
     def slopes(self):
-        """Rows whose squares are the slopes of log-determinant and quadratic term.
-
-        Returns
-        -------
-        source, noise : tuple of ndarray, shape (n, n_sensors)
-            As for :meth:`mne_kronbayes.kernel.shared_time.Kronecker.slopes`.
-        """
+        """Rows whose squares are the slopes of the cost, along sources and along noise."""
         n_sensors, n_trials, n_times = self._data.shape
         pairs = []
         for spectrum in (self._b, np.ones(n_times)):  # of the sources, of the noise
             slope = np.sqrt(self._weights @ spectrum / n_times)[:, None] * self._space
             rows = (self._solved * np.sqrt(spectrum / (n_times * n_trials))).reshape(n_sensors, -1)
             pairs.append((slope, second_moment_root(rows @ rows.T) @ self._space))
-        return self.state.counted(*pairs, self.occam)
+        return weigh_slopes(*pairs, self.state.noise, self.occam)
 
     def _fields(self, gain: np.ndarray) -> np.ndarray:
         """Gain of locations in the coordinates, shape (n, M, n_orient)."""
         blocks = (self._space @ gain).reshape(len(self._space), -1, self.state.n_orient)
         return blocks.transpose(1, 0, 2)
 
-    def shift_costs(self, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """Rise of the cost if the variance of one location alone changed, O(n M T).
-
-        Parameters
-        ----------
-        gain : ndarray, shape (n_sensors, n * n_orient)
-            Gain of the locations.
-        shift : ndarray, shape (n,)
-            What is added to their variances.
-
-        Returns
-        -------
-        cost : ndarray, shape (n,)
-            The rise.
-        """
+    def shift_costs(self, gain, shift):
+        """Rise of the cost if the variance of one location alone changed, O(n M T)."""
         fields = self._fields(gain)
-        turned = fields.transpose(0, 2, 1)
+        rows = fields.transpose(0, 2, 1)
         costs = np.zeros(len(shift))
         for k, b in enumerate(self._b):
-            s = b * turned @ (self._weights[:, k, None] * fields)
-            seen = turned @ self._solved[:, :, k]
-            q = b / self._data.shape[1] * seen @ seen.transpose(0, 2, 1)
+            s = b * rows @ (self._weights[:, k, None] * fields)
+            projected = rows @ self._solved[:, :, k]
+            q = b / self._data.shape[1] * projected @ projected.transpose(0, 2, 1)
             costs += shift_cost(shift, s, q, self.occam)
         return costs
 
-    def posterior(self, components: np.ndarray | None) -> SeparablePosterior:
-        """Posterior of the active sources; `components` are the temporal ones of the data."""
+    def posterior(self, components):
+        """Return the posterior of the sources."""
         state = self.state
         time, back = self._time, self._time.T @ self._noise_time.covariance  # F, F^-1
         if components is not None:
             time, back = components @ time, back @ components.T
         kernel = (self._space @ state.prior_gain).T
-        return SeparablePosterior(
+        return OwnTimePosterior(
             kernel, state.prior, self._space, time, back, self._weights * self._b, self._b
         )

@@ -1,14 +1,50 @@
-"""Posterior of the active sources: mean and covariance, applied to one trial at a time."""
+"""Posterior of the sources: mean and covariance, applied to one trial at a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 
+class Posterior(Protocol):
+    """Gaussian posterior of the active locations, given all that was learned.
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (n_active * n_orient, n_sensors)
+        Spatial part of the linear estimator, one row for each component.
+    """
+
+    kernel: np.ndarray
+
+    def mean(self, data: np.ndarray) -> np.ndarray:
+        """Return the posterior mean.
+
+        Parameters
+        ----------
+        data : ndarray, shape (..., n_sensors, n_times)
+            Whitened data of one trial or of several.
+
+        Returns
+        -------
+        mean : ndarray, shape (..., n_active * n_orient, n_times)
+            Time course of each component.
+        """
+
+    def covariances(self) -> np.ndarray:
+        """Return the covariance between the components of each location at each time.
+
+        Returns
+        -------
+        covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
+            The same for every trial.
+        """
+
+
 @dataclass(frozen=True, eq=False)
-class KroneckerPosterior:
+class SharedTimePosterior:
     """Posterior when sources and noise share a temporal covariance B.
 
     Attributes
@@ -25,35 +61,20 @@ class KroneckerPosterior:
     covariance: np.ndarray
     time_variance: np.ndarray
 
-    def mean(self, data: np.ndarray) -> np.ndarray:
-        """Estimate the sources of trials.
-
-        Parameters
-        ----------
-        data : ndarray, shape (..., n_sensors, n_times)
-            Whitened data.
-
-        Returns
-        -------
-        sources : ndarray, shape (..., n_active * n_orient, n_times)
-            Posterior mean.
-        """
+    def mean(self, data):
+        """Return the posterior mean, which estimates each time by itself."""
         return self.kernel @ data
 
-    def covariances(self) -> np.ndarray:
-        """Covariance between the components of each location and time.
-
-        Returns
-        -------
-        covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
-            The same for every trial.
-        """
+    def covariances(self):
+        """Return the covariance between the components of each location at each time."""
         return self.covariance[..., None] * self.time_variance
 
 
 @dataclass(frozen=True, eq=False)
-class SeparablePosterior:
-    """Posterior when the noise has a temporal covariance of its own, see `separable`.
+class OwnTimePosterior:
+    """Posterior when the noise has a temporal covariance of its own.
+
+    The bases E and F are those of :mod:`mne_kronbayes.kernel.own_time`.
 
     Attributes
     ----------
@@ -81,35 +102,18 @@ class SeparablePosterior:
     weights: np.ndarray
     spectrum: np.ndarray
 
-    def mean(self, data: np.ndarray) -> np.ndarray:
-        """Estimate the sources of trials.
-
-        Parameters
-        ----------
-        data : ndarray, shape (..., n_sensors, n_times)
-            Whitened data.
-
-        Returns
-        -------
-        sources : ndarray, shape (..., n_active * n_orient, n_times)
-            Posterior mean.
-        """
+    def mean(self, data):
+        """Return the posterior mean, which draws on all times of a trial."""
         return self.kernel @ (self.weights * (self.space @ data @ self.time)) @ self.back
 
-    def covariances(self) -> np.ndarray:
-        """Covariance between the components of each location and time.
-
-        Returns
-        -------
-        covariances : ndarray, shape (n_active, n_orient, n_orient, n_times)
-            The same for every trial.
-        """
+    def covariances(self):
+        """Return the covariance between the components of each location at each time."""
         n_orient = self.prior.shape[1]
         kernel = self.kernel.reshape(-1, n_orient, len(self.space))
         power = self.back**2
         covariances = self.prior[..., None] * (self.spectrum @ power)
         for i in range(n_orient):
             for j in range(n_orient):
-                seen = (kernel[:, i] * kernel[:, j]) @ (self.weights * self.spectrum)
-                covariances[:, i, j] -= seen @ power
+                explained = (kernel[:, i] * kernel[:, j]) @ (self.weights * self.spectrum)
+                covariances[:, i, j] -= explained @ power
         return covariances

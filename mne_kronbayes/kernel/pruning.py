@@ -1,41 +1,40 @@
-"""Sources switched off and on again, one by one or in batches, where the cost says so."""
+"""Switch sources off and on again, one by one or in batches, where the cost says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from mne_kronbayes.kernel.state import State, location_slopes
+from mne_kronbayes.kernel.likelihood import Likelihood
+from mne_kronbayes.kernel.slopes import location_slopes
 
 _SCALES = 1.0, 1 / 3, 1 / 9  # of the variance tried: a location may act in one orientation only
-_BATCH = 10  # sources that may enter together, or as many as there are
+_BATCH = 10  # locations that may enter together; more where there are more sources
 
 
-def eliminate(likelihood, price: float, evaluate: Callable[[State], object]):
-    """Switch off sources, the least missed first, while each saves more than it costs.
+def eliminate(likelihood: Likelihood, price: float) -> Likelihood:
+    """Switch off sources, the least needed first, while each costs less than its price.
 
-    Sources are taken in batches. A batch may cost no more than its sources would one by one,
-    plus one price: sources that stand in for each other do not go together.
+    Sources leave in batches. A batch may raise the cost by no more than its sources would one by
+    one, plus one price. So sources that stand in for each other do not leave together.
 
     Parameters
     ----------
-    likelihood : Kronecker | Separable
-        The likelihood where the learning stands.
+    likelihood : Likelihood
+        The likelihood now.
     price : float
-        What each active source adds to the cost.
-    evaluate : callable
-        Makes the likelihood at a state.
+        What a source has to save in cost.
 
     Returns
     -------
-    likelihood : Kronecker | Separable
-        With fewer sources, at least one; the same object if none was switched off.
+    likelihood : Likelihood
+        The likelihood with fewer sources, at least one. The same object if none was switched off.
 
     Notes
     -----
-    The cost with prices falls with each batch. A batch takes O(log n) evaluations.
+    The cost plus the prices of all sources falls with each batch. A batch takes O(log n)
+    evaluations of the likelihood.
     """
     while True:
         state = likelihood.state
@@ -47,7 +46,7 @@ def eliminate(likelihood, price: float, evaluate: Callable[[State], object]):
         while True:
             kept = np.ones(len(costs), bool)
             kept[cheap] = False
-            fewer = evaluate(state.keep(kept))
+            fewer = likelihood.at(state.keep(kept))
             allowed = min(costs[cheap].sum() + price, len(cheap) * price)
             if len(cheap) == 1 or fewer.cost - likelihood.cost <= allowed:
                 break
@@ -55,29 +54,27 @@ def eliminate(likelihood, price: float, evaluate: Callable[[State], object]):
         likelihood = fewer
 
 
-def admit(likelihood, gain: np.ndarray, price: float, evaluate: Callable[[State], object]):
-    """Switch on sources that lower the cost by more than their price, the best first.
+def admit(likelihood: Likelihood, gain: np.ndarray, price: float) -> Likelihood:
+    """Switch on locations that lower the cost by more than their price, the best first.
 
     Parameters
     ----------
-    likelihood : Kronecker | Separable
-        The likelihood where the learning stands.
+    likelihood : Likelihood
+        The likelihood now.
     gain : ndarray, shape (n_sensors, n_locations * n_orient)
         Gain of all locations.
     price : float
-        What a source has to save.
-    evaluate : callable
-        Makes the likelihood at a state.
+        What a source has to save in cost.
 
     Returns
     -------
-    likelihood : Kronecker | Separable
-        With more sources, or the same object: then no source that is off, of those whose slopes
-        promise most, would save its price.
+    likelihood : Likelihood
+        The likelihood with more sources. The same object if none entered: then no location that is
+        off, of those whose slopes promise most, would save its price.
 
     Notes
     -----
-    The slopes take :math:`O(M^2 N)` for all N locations, the rest is for few of them.
+    The slopes take :math:`O(M^2 N)` for all N locations. The rest concerns few of them.
     """
     state, n_orient = likelihood.state, likelihood.state.n_orient
     slopes = location_slopes(likelihood.slopes[0], gain, n_orient)
@@ -101,14 +98,13 @@ def admit(likelihood, gain: np.ndarray, price: float, evaluate: Callable[[State]
         order = np.argsort(active)
         both = np.hstack([state.gain, _columns(gain, promising[chosen], n_orient)])
         spheres = np.tile(np.eye(n_orient), (len(chosen), 1, 1))
-        more = replace(
+        more = likelihood.at(replace(
             state,
             gain=_columns(both, order, n_orient),
             active=active[order],
             gamma=np.r_[state.gamma, gamma[chosen]][order],
             orient=np.concatenate([state.orient, spheres])[order],
-        )
-        more = evaluate(more)
+        ))  # fmt: skip
         if more.cost < likelihood.cost - price * len(chosen):
             return more
         chosen = chosen[: len(chosen) // 2]

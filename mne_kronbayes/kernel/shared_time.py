@@ -1,4 +1,7 @@
-"""Likelihood of sources and noise that share a temporal covariance: Sigma kron B."""
+"""Likelihood when sources and noise share a temporal covariance B.
+
+The data then have the covariance Sigma kron B, Sigma = L Gamma L^T + Lambda.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,27 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from mne_kronbayes.kernel.linalg import second_moment_root
-from mne_kronbayes.kernel.posterior import KroneckerPosterior
-from mne_kronbayes.kernel.state import State, orient_slopes, shift_cost
+from mne_kronbayes.kernel.posterior import SharedTimePosterior
+from mne_kronbayes.kernel.slopes import orient_slopes, shift_cost, weigh_slopes
+from mne_kronbayes.kernel.state import State
 
 
-class Kronecker:
-    """The data's likelihood at a state, O(M^2 (N + G T)) and what the temporal family takes.
+class SharedTime:
+    """A :class:`~mne_kronbayes.kernel.likelihood.Likelihood` with the covariance Sigma kron B.
+
+    It takes O(M^2 (N + G T)), and what the temporal family takes. The Occam term of its cost is
+    ``n_times * (log|Sigma| - log|Lambda|)``.
 
     Parameters
     ----------
     state : State
-        Where the learning stands.
+        Sources, noise and temporal covariance.
     data : ndarray, shape (n_sensors, n_trials, n_times)
         Whitened data.
     occam : float
-        How often the sources' part of the log-determinant counts.
+        Weight of the sources' log-determinant (Occam) term.
     factored : tuple of ndarray | None
         Cholesky factor of Sigma and the data whitened by it, where they are known.
-
-    Attributes
-    ----------
-    cost : float
-        Type-II cost: -2 / G times the log-likelihood, up to ``n_sensors * n_times * log(2 pi)``,
-        the penalty of the noise model, and ``(occam - 1) * n_times * (log|Sigma| - log|Lambda|)``.
-    log_likelihood : float
-        Of all trials.
     """
 
     def __init__(
@@ -59,10 +58,14 @@ class Kronecker:
         flat = self._data.reshape(len(chol), -1)
         return chol, solve_triangular(chol, flat, lower=True).reshape(-1, self._data.shape[2])
 
-    def update_time(self) -> Kronecker:
-        """Return the likelihood after a step of the temporal family.
+    def at(self, state):
+        """Return the likelihood of the same data at another state."""
+        return SharedTime(state, self._data, self.occam)
 
-        If the noise is learned, the factor that keeps its trace moves into sources and noise.
+    def update_time(self):
+        """Return the likelihood after one step of the temporal family.
+
+        If the noise is learned, the factor that keeps the trace moves into sources and noise.
         """
         state = self.state
         time, factor = state.time.update(self._rows, self._solved), 1.0
@@ -73,45 +76,25 @@ class Kronecker:
         )
         root = np.sqrt(factor)
         factored = root * self._chol, self._rows / root
-        return Kronecker(state, self._data, self.occam, factored)
+        return SharedTime(state, self._data, self.occam, factored)
 
     @cached_property
     def slopes(self):
-        """Rows whose squares are the slopes of log-determinant and quadratic term.
-
-        Returns
-        -------
-        source, noise : tuple of ndarray, shape (n, n_sensors)
-            For each, rows R with the slopes ``sum((R @ column) ** 2)`` along a column of the gain
-            (of the noise basis): of the log-determinant, and of the quadratic term. Divided
-            by the number of times.
-        """
+        """Rows whose squares are the slopes of the cost, along sources and along noise."""
         n_sensors, n_trials, n_times = self._data.shape
         inverse = solve_triangular(self._chol, np.eye(n_sensors), lower=True)
         moment = self._rows.reshape(n_sensors, -1) @ self._solved.reshape(n_sensors, -1).T
         fit = second_moment_root(moment / (n_times * n_trials)) @ inverse
-        return self.state.counted((inverse, fit), (inverse, fit), self.occam)
+        rows = inverse, fit
+        return weigh_slopes(rows, rows, self.state.noise, self.occam)
 
-    def shift_costs(self, gain: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """Rise of the cost if the variance of one location alone changed, O(n M^2).
-
-        Parameters
-        ----------
-        gain : ndarray, shape (n_sensors, n * n_orient)
-            Gain of the locations.
-        shift : ndarray, shape (n,)
-            What is added to their variances.
-
-        Returns
-        -------
-        cost : ndarray, shape (n,)
-            The rise.
-        """
+    def shift_costs(self, gain, shift):
+        """Rise of the cost if the variance of one location alone changed, O(n M^2)."""
         s, q = orient_slopes(self.slopes[0], gain, self.state.n_orient)
         return self._data.shape[2] * shift_cost(shift, s / self.occam, q, self.occam)
 
-    def posterior(self, components: np.ndarray | None) -> KroneckerPosterior:
-        """Posterior of the active sources; `components` are the temporal ones of the data."""
+    def posterior(self, components):
+        """Return the posterior of the sources."""
         state = self.state
         half = solve_triangular(self._chol, state.prior_gain, lower=True)
         kernel = solve_triangular(self._chol, half, lower=True, trans="T").T
@@ -123,4 +106,4 @@ class Kronecker:
             variance = np.diag(state.time.covariance)
         else:
             variance = np.sum(components @ state.time.covariance * components, axis=1)
-        return KroneckerPosterior(kernel, covariance, variance)
+        return SharedTimePosterior(kernel, covariance, variance)

@@ -10,14 +10,10 @@ import pytest
 from scipy.linalg import inv, toeplitz
 from scipy.signal import lfilter
 
+from mne_kronbayes.kernel.families import FLOOR
 from mne_kronbayes.kernel.loop import dugh
-from mne_kronbayes.kernel.temporal import (
-    FLOOR,
-    TEMPORAL,
-    AutoRegressive,
-    SquaredExponential,
-    Stationary,
-)
+from mne_kronbayes.kernel.stationary import AutoRegressive, SquaredExponential, Stationary
+from mne_kronbayes.kernel.temporal import TEMPORAL
 
 GUIDE = Path(__file__).parents[3] / "CONTRIBUTING.md"
 
@@ -61,7 +57,10 @@ def test_an_update_lowers_the_cost_and_leaves_the_old_alone(family):
         return family.log_det + np.trace(np.linalg.solve(family.covariance, moment))
 
     new = family.update(rows, family.solve(rows))
-    assert cost(new) <= cost(family) + 1e-10
+    if family.n_parameters:
+        assert cost(new) < cost(family) - 0.1
+    else:
+        assert new is family
     np.testing.assert_array_equal(family.covariance, before)
 
 
@@ -75,10 +74,10 @@ def test_a_step_lowers_the_majorizer(family):
         return np.trace(a @ b) + np.trace(np.linalg.solve(b, moment))
 
     new = family.step(a, c)
-    if new is family:  # nothing to learn
-        assert family.n_parameters == 0
+    if family.n_parameters:
+        assert cost(new) < cost(family) - 0.1
     else:
-        assert cost(new) <= cost(family) + 1e-9 * abs(cost(family))
+        assert new is family
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_the_parameter_is_learned(family, correlation, truth):
     for _ in range(4):
         learned = learned.update(rows, learned.solve(rows))
     assert learned.parameter == pytest.approx(truth, rel=0.03)
-    assert learned.covariance[0, 0] == pytest.approx(3, rel=0.1)
+    assert learned.covariance[0, 0] == pytest.approx(3, rel=0.03)
 
 
 def test_the_guide_shows_the_live_source():
