@@ -17,7 +17,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import cho_solve, cholesky, toeplitz
 
-from mne_kronbayes.kernel.linalg import ToeplitzInverse, diagonal_sums, solve_riccati
+from mne_kronbayes.kernel.linalg import ToeplitzInverse, diagonal_sums, solve_riccati_of_root
 
 FLOOR = 1e-6
 """Least white share of a temporal covariance (-60 dB)."""
@@ -133,7 +133,7 @@ class Full(Dense):
         white = np.eye(len(a)) * (FLOOR / len(a))
         a, c = (x + white * np.trace(x) for x in (a, c))
         new = copy(self)
-        new._compose(solve_riccati(a, self._s @ c @ self._s))
+        new._compose(solve_riccati_of_root(a, self._s @ np.linalg.cholesky(c)))
         return new
 
     def _scaled(self, factor):

@@ -42,8 +42,32 @@ def solve_riccati(a: np.ndarray, c: np.ndarray) -> np.ndarray:
     """
     root = np.linalg.cholesky(a).swapaxes(-1, -2)
     values, vectors = np.linalg.eigh(root @ c @ root.swapaxes(-1, -2))
-    half = vectors * np.sqrt(np.sqrt(np.maximum(values, 0)))[..., None, :]
-    half = np.linalg.solve(root, half)
+    return _mean_from(root, np.sqrt(np.maximum(values, 0)), vectors)
+
+
+def solve_riccati_of_root(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """As :func:`solve_riccati` for C = G G^T: small eigenvalues of S are more accurate. O(n^3).
+
+    Parameters
+    ----------
+    a : ndarray, shape (n, n)
+        Symmetric positive definite.
+    g : ndarray, shape (n, n)
+        The root G.
+
+    Returns
+    -------
+    s : ndarray, shape (n, n)
+        The solution.
+    """
+    root = np.linalg.cholesky(a).T
+    vectors, values, _ = np.linalg.svd(root @ g)
+    return _mean_from(root, values, vectors)
+
+
+def _mean_from(root: np.ndarray, values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """S of which ``root S root^T`` has these eigenvalues and eigenvectors."""
+    half = np.linalg.solve(root, vectors * np.sqrt(values)[..., None, :])
     return half @ half.swapaxes(-1, -2)
 
 

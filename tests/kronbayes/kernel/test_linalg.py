@@ -12,6 +12,7 @@ from mne_kronbayes.kernel.linalg import (
     second_moment_root,
     shifted_sums,
     solve_riccati,
+    solve_riccati_of_root,
 )
 
 SERIES = dict(
@@ -79,6 +80,18 @@ def test_riccati_is_the_geometric_mean_and_a_minimum():
     for _ in range(20):
         turn = np.eye(6) + 0.05 * rng.standard_normal((6, 6))
         assert value(s) < value(turn @ s @ turn.T)
+
+
+def test_riccati_of_a_root_keeps_small_eigenvalues():
+    """Where C itself has lost them: its least eigenvalue is 1e-24 of the largest."""
+    rng = np.random.default_rng(0)
+    a, g = rng.standard_normal((2, 6, 6))
+    a = a @ a.T
+    np.testing.assert_allclose(solve_riccati_of_root(a, g), solve_riccati(a, g @ g.T), rtol=1e-8)
+    rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    small = (rotation * [1, 1e-6, 1e-12]) @ rotation.T
+    values = np.linalg.eigvalsh(solve_riccati_of_root(np.eye(3), small))
+    np.testing.assert_allclose(values, [1e-12, 1e-6, 1], rtol=1e-3)
 
 
 def test_root_of_a_second_moment_has_its_rank():
