@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, logger, verbose, warn
+from mne.utils import logger, verbose, warn
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from mne_invkit.inverse.estimate import explained_variance
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers.registry import Solver
+from mne_kronbayes._docs import fill_doc
 from mne_kronbayes.kernel.families import ROWS_PER_COMPONENT
 from mne_kronbayes.kernel.loop import dugh
+from mne_kronbayes.kernel.options import check_options
 from mne_kronbayes.kernel.result import DughResult
 from mne_kronbayes.noise_epochs import noise_autocovariance
 from mne_kronbayes.result import KronBayesResult
+from mne_kronbayes.windows import cut_windows, window_size
 
 
-@fill_doc
 @verbose
+@fill_doc
 def fit_kron_bayes(
     evoked: Instance,
     forward: mne.Forward,
@@ -38,6 +40,7 @@ def fit_kron_bayes(
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
     tol: float = 1e-5,
+    buffer_size: int = 1000,
     sparse: bool = False,
     rank: dict | str | None = None,
     pick_ori: str | None = None,
@@ -49,65 +52,43 @@ def fit_kron_bayes(
     Parameters
     ----------
     evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data. Several Evokeds (conditions), or the trials of Epochs, are solved jointly:
-        they share active sources, temporal covariance and noise.
-    forward : mne.Forward
-        Forward solution of any source space.
+        The data. Several Evokeds (conditions), the trials of Epochs, or the windows of Raw are
+        solved jointly: they share sources, temporal covariance and noise.
+    %(fwd)s
     noise_cov : mne.Covariance | None
         Noise covariance of a single trial, where learning starts (and ends, with
         ``noise="fixed"``). None takes an ad hoc one, for a single sensor type.
-    temporal : "identity" | "full" | "toeplitz" | "ar1" | "squared-exponential" | callable
-        Temporal covariance: white, any, stationary, or stationary with one parameter. "full"
-        needs many more sensors and trials than times and is otherwise learned on the leading
-        temporal components.
-    noise : "fixed" | "scalar" | "diagonal" | "full" | callable
-        Noise model: as given, one factor for the given covariance, a variance for each sensor,
-        or any covariance, shrunk toward the shape of the given one. Errors of the head model act
-        as noise, and the covariance of an averaged baseline is far too small for them, hence the
-        default.
-    noise_temporal : "shared" | "white" | ndarray | mne.BaseEpochs
-        Temporal covariance of the noise: that of the sources, white, as given (shape (n_times,)
-        for its first column, or (n_times, n_times)), or that of a baseline. All but the first take
-        time that grows with the cube of the number of times.
-    learn_orient : bool
-        Learn the covariance between the components of each active source, by which most keep one
-        orientation; else they share a variance, with the shares that `loose` gives. Simulated
-        sources come closer to the truth, with ``occam=2``; real fields of few averages may be lost.
-    occam : float
-        How often the sources' part of the log-determinant counts. 1 is the paper's likelihood,
-        which takes errors of the head model for sources; 2 leaves fewer of those.
-        Where the signal is hardly above noise that is less smooth than it, 2 may leave none of
-        them with a shared temporal covariance: use ``temporal="identity"`` there, or measured
-        noise (`noise_temporal`).
-    select : bool
-        Switch off, the least missed first, all sources that do not raise the evidence by their
-        price (extended Bayesian information criterion). Simulated sources are found more purely
-        so, but weak ones of few averages may be lost.
+    %(temporal)s
+    %(noise_model)s
+    %(noise_temporal)s
+    %(learn_orient)s
+    %(occam)s
+    %(select)s
     %(loose)s
-    depth : float | dict | None
-        Depth weighting, see :func:`mne_invkit.prepare_problem`.
-    max_iter : int
-        At most so many sweeps.
-    tol : float
-        Stop when a sweep lowers the cost by less than this share of its quadratic term.
-    sparse : bool
-        Return only the active sources; otherwise the estimate has all, zero where inactive.
+    %(depth_sparse)s
+    %(max_iter)s
+    %(tol)s
+    %(buffer_size)s
+    %(sparse)s
     %(rank_none)s
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
-    on_interrupt : "raise" | "keep"
-        What Ctrl-C does while learning: stop with an error, or return what was learned so far.
+    %(ori)s
+    %(on_interrupt)s
     %(verbose)s
 
     Returns
     -------
     result : KronBayesResult
-        Estimate with everything learned and the cost at each sweep.
+        Estimate, everything learned, and the cost of each sweep.
 
     See Also
     --------
     apply_kron_bayes : Returns the estimate alone.
     mne.inverse_sparse.gamma_map : Sparse Bayesian learning with fixed noise, white in time.
+
+    Notes
+    -----
+    While it learns, linear algebra runs in one thread: with several, its many small products take
+    longer.
 
     References
     ----------
@@ -127,53 +108,39 @@ def fit_kron_bayes(
     >>> result.explained_variance > 95
     True
     """
-    measured = isinstance(noise_temporal, mne.BaseEpochs)
-    settings = {
-        "temporal": temporal, "noise": noise, "learn_orient": learn_orient, "occam": occam,
-        "select": select,
-        "noise_temporal": repr(noise_temporal) if measured else noise_temporal,
-        "loose": loose, "depth": depth, "max_iter": max_iter, "tol": tol,
-        "sparse": sparse, "pick_ori": pick_ori,
+    baseline = noise_temporal if isinstance(noise_temporal, mne.BaseEpochs) else None
+    options = {
+        "temporal": temporal, "noise": noise, "occam": occam, "max_iter": max_iter, "tol": tol,
+        "on_interrupt": on_interrupt,
+        "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
+    check_options(**options)
+    if buffer_size < 2:
+        raise ValueError(f"buffer_size must be at least 2, got {buffer_size}.")
+    check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
-    check_pick_ori(pick_ori, problem.forward)
-    learned = learn(
-        problem.data, problem, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
-        learn_orient=learn_orient, occam=occam, select=select, max_iter=max_iter, tol=tol,
-        on_interrupt=on_interrupt,
-    )  # fmt: skip
-    return KronBayesResult(problem, learned, settings)
+    size = window_size(problem.insts[0], len(problem.times), buffer_size)
+    windows = cut_windows(problem.data, size)
+    _check_windows(windows, temporal)
+    options |= {"learn_orient": learn_orient, "select": select}
+    settings = {
+        **problem.settings, **options, "buffer_size": buffer_size, "sparse": sparse,
+        "pick_ori": pick_ori,
+    }  # fmt: skip
+    if baseline is not None:
+        settings["noise_temporal"] = repr(baseline)
+        options["noise_temporal"] = noise_autocovariance(baseline, problem, size)
+    elif not isinstance(noise_temporal, str):
+        settings["noise_temporal"] = np.array(noise_temporal)
+    learned = _learn(windows, problem, options)
+    result = KronBayesResult(problem, learned, settings)
+    _judge(result)
+    return result
 
 
-def learn(
-    data: np.ndarray, problem: InverseProblem, *, temporal, noise_temporal, max_iter: int,
-    tol: float, **options,
-) -> DughResult:  # fmt: skip
-    """Check, learn with a progress bar, and warn of what the user should know.
-
-    Parameters
-    ----------
-    data : ndarray, shape (n_trials, n_rank, n_times)
-        Whitened data, those of the problem or cut in another way.
-    problem : InverseProblem
-        The prepared problem.
-    temporal, noise_temporal : object
-        As for :func:`fit_kron_bayes`.
-    max_iter : int
-        At most so many sweeps.
-    tol : float
-        When to stop.
-    **options
-        Other arguments of :func:`mne_kronbayes.kernel.loop.dugh`.
-
-    Returns
-    -------
-    learned : DughResult
-        What was learned.
-    """
-    if max_iter < 1 or not tol > 0:
-        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}.")
-    n_trials, n_rank, n_times = data.shape
+def _check_windows(windows: np.ndarray, temporal) -> None:
+    """Are there enough samples to learn from."""
+    n_trials, n_rank, n_times = windows.shape
     if n_times < 2:
         raise ValueError(
             "The data have one time sample, too few to learn from: pass a longer window with "
@@ -185,41 +152,47 @@ def learn(
             f"{n_rank} time courses: using their {n_rank * n_trials // ROWS_PER_COMPONENT} leading "
             'temporal components. Pass temporal="toeplitz", more trials or a shorter window.'
         )
-    if isinstance(noise_temporal, mne.BaseEpochs):
-        noise_temporal = noise_autocovariance(noise_temporal, problem)[:n_times]
+
+
+def _learn(windows: np.ndarray, problem: InverseProblem, options: dict) -> DughResult:
+    """Learn in one thread, with a progress bar where a terminal shows it."""
     hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
-    with tqdm(total=max_iter, desc="kronbayes", unit="sweep", disable=hidden, leave=False) as bar:
+    sweeps = tqdm(
+        total=options["max_iter"], desc="kronbayes", unit="sweep", disable=hidden, leave=False
+    )
 
-        def show(sweep, cost):
-            bar.update()
-            bar.set_postfix(cost=f"{cost:.6g}")
+    def show(sweep, cost):
+        sweeps.update()
+        sweeps.set_postfix(cost=f"{cost:.6g}")
 
-        learned = dugh(
-            data, problem.gain, problem.n_orient, noise_basis=problem.noise_basis,
-            temporal=temporal, noise_temporal=noise_temporal, max_iter=max_iter, tol=tol,
-            on_sweep=show, **options,
+    with sweeps, threadpool_limits(1, user_api="blas"):
+        return dugh(
+            windows, problem.gain, problem.n_orient, noise_basis=problem.noise_basis, on_sweep=show,
+            **options,
         )  # fmt: skip
-    if not learned.converged:
+
+
+def _judge(result: KronBayesResult) -> None:
+    """Log what was found, and warn of what the user should know."""
+    n_sweeps, share = len(result.cost) - 1, result.explained_variance
+    if not result.converged:
         warn(
-            f"kronbayes did not reach tol={tol:g} in {len(learned.cost) - 1} sweeps; the last "
-            "sweep's estimate is returned. Raise max_iter, or tol."
+            f"kronbayes did not reach tol={result.settings['tol']:g} in {n_sweeps} sweeps; the "
+            "last sweep's estimate is returned. Raise max_iter, or tol."
         )
-    sources = map(learned.posterior.mean, data)
-    share = explained_variance(replace(problem, data=data), sources, learned.active)
     if share < 1:
         warn(
             f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
             "Check noise_cov and evoked.nave, and lower occam if it is above 1."
         )
     logger.info(
-        "kronbayes: %d sweeps, %d active sources of %d explain %.1f%% variance",
-        len(learned.cost) - 1, len(learned.active), len(learned.source_variance), share,
+        "kronbayes: %d sweeps, %d sources in %d locations explain %.1f%% variance",
+        n_sweeps, len(result.active), len(result.source_variance), share,
     )  # fmt: skip
-    return learned
 
 
-@fill_doc
 @verbose
+@fill_doc
 def apply_kron_bayes(
     evoked: Instance,
     forward: mne.Forward,
@@ -242,38 +215,26 @@ def apply_kron_bayes(
 ):
     """Estimate sources by hierarchical sparse Bayesian learning (Dugh).
 
-    Learns which sources are active, the temporal covariance and the noise from the data.
+    Learns sources, temporal covariance and noise from the data.
 
     Parameters
     ----------
-    evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data.
-    forward : mne.Forward
-        Forward solution of any source space.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial.
-    temporal, noise, noise_temporal : object
-        Temporal covariance, noise model and temporal covariance of the noise, as for
-        :func:`fit_kron_bayes`.
-    learn_orient : bool
-        Learn the orientation of each active source, unless `loose` fixes it.
-    occam : float
-        How often sources pay for what they could explain: 1 is the paper's likelihood, more is a
-        guard against errors of the head model.
-    select : bool
-        Keep only sources that the evidence pays for.
+    %(inst)s
+    %(fwd)s
+    %(noise)s
+    %(temporal)s
+    %(noise_model)s
+    %(noise_temporal)s
+    %(learn_orient)s
+    %(occam)s
+    %(select)s
     %(loose)s
-    depth : float | dict | None
-        Depth weighting.
-    max_iter : int
-        At most so many sweeps.
-    tol : float
-        Stop when a sweep lowers the cost by less than this share of its quadratic term.
-    sparse : bool
-        Return only the active sources.
+    %(depth_sparse)s
+    %(max_iter)s
+    %(tol)s
+    %(sparse)s
     %(rank_none)s
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
+    %(ori)s
     %(verbose)s
 
     Returns

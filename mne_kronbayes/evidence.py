@@ -1,4 +1,4 @@
-"""Evidence for models of the same data."""
+"""Compare models of the same data by their evidence."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from mne_kronbayes.result import KronBayesResult
+from mne_kronbayes.windows import cut_windows
 
 _Name = TypeVar("_Name", bound=Hashable)
 
 
 class ModelScore(NamedTuple):
-    """How well a model predicts the data.
+    """How well a model explains the data.
 
     Attributes
     ----------
     evidence : float
         Log-likelihood at the learned variances and covariances.
     n_parameters : int
-        How many of them were learned.
+        Number of variances and covariances that were learned.
     score : float
         The evidence less ``n_parameters / 2 * log(data.size)``, that is -BIC / 2.
     behind : float
-        By how much the best score is greater.
+        Distance from the best score.
     """
 
     evidence: float
@@ -71,14 +72,14 @@ def compare(results: Mapping[_Name, KronBayesResult]) -> dict[_Name, ModelScore]
     """
     if not results:
         raise ValueError("results is empty: pass a dict of at least one result.")
-    first = next(iter(results.values())).problem.data
-    found = {}
+    first, found = None, {}
     for name, result in results.items():
-        data = result.problem.data
+        data = cut_windows(result.problem.data, result.learned.n_times)
+        first = data if first is None else first
         if data.shape != first.shape or not np.allclose(data, first):
             raise ValueError(
                 f"{name!r} was fitted to other whitened data than the first: use the same inst, "
-                "noise_cov and rank for all."
+                "noise_cov, rank and buffer_size for all."
             )
         if np.isnan(result.evidence):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What was learned in HDF5 files."""
+"""Fits in HDF5 files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5io
 
+from mne_invkit._files import check_new, write_whole
 from mne_invkit.inverse.files import pack_problem, unpack_problem
 from mne_invkit.inverse.problem import InverseProblem
 from mne_kronbayes.kernel.posterior import OwnTimePosterior, SharedTimePosterior
@@ -17,8 +18,9 @@ _POSTERIORS = {kind.__name__: kind for kind in (SharedTimePosterior, OwnTimePost
 
 
 def write_fit(
-    fname, problem: InverseProblem, learned: DughResult, settings: dict, *, overwrite: bool
-) -> None:
+    fname, problem: InverseProblem, learned: DughResult, settings: dict, code: str, *,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Write a fit.
 
     Parameters
@@ -31,23 +33,28 @@ def write_fit(
         What was learned.
     settings : dict
         Arguments of the solver.
+    code : str
+        Package and version of the solver.
     overwrite : bool
         Replace a file that exists.
     """
     fname = Path(fname)
     if fname.suffix not in (".h5", ".hdf5"):
         raise ValueError(f"The file name must end with .h5, got {fname.name}.")
-    if fname.exists() and not overwrite:
-        raise FileExistsError(f"{fname} exists: pass overwrite=True to replace it.")
+    check_new(fname, overwrite)
     arrays = {f.name: getattr(learned, f.name) for f in fields(DughResult)}
-    arrays["kind"] = type(learned.posterior).__name__
-    arrays["posterior"] = vars(learned.posterior)
-    settings = {k: getattr(v, "__name__", v) for k, v in settings.items()}
-    stored = {"problem": pack_problem(problem), "learned": arrays, "settings": settings}
-    h5io.write_hdf5(fname, stored, title=_TITLE, overwrite=True)
+    stored = {
+        "problem": pack_problem(problem),
+        "learned": arrays | {"posterior": vars(learned.posterior)},
+        "posterior": type(learned.posterior).__name__,
+        "settings": {k: getattr(v, "__name__", v) for k, v in settings.items()},
+        "code": code,
+    }
+    with write_whole(fname) as made:
+        h5io.write_hdf5(made, stored, title=_TITLE)
 
 
-def read_fit(fname) -> tuple[InverseProblem, DughResult, dict]:
+def read_fit(fname) -> tuple[InverseProblem, DughResult, dict, str]:
     """Read what :func:`write_fit` wrote.
 
     Parameters
@@ -63,11 +70,14 @@ def read_fit(fname) -> tuple[InverseProblem, DughResult, dict]:
         What was learned.
     settings : dict
         Arguments of the solver.
+    code : str
+        Package and version of the solver.
     """
     if not Path(fname).is_file():
         raise FileNotFoundError(f"There is no file {fname}.")
     stored = h5io.read_hdf5(fname, title=_TITLE)
-    problem, learned = unpack_problem(stored["problem"]), stored["learned"]
-    learned["posterior"] = _POSTERIORS[learned.pop("kind")](**learned["posterior"])
+    learned = stored["learned"]
+    learned["posterior"] = _POSTERIORS[stored["posterior"]](**learned["posterior"])
     learned["converged"] = bool(learned["converged"])
-    return problem, DughResult(**learned), stored["settings"]
+    problem = unpack_problem(stored["problem"])
+    return problem, DughResult(**learned), stored["settings"], stored["code"]

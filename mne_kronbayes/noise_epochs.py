@@ -10,11 +10,13 @@ from mne_invkit.inverse.problem import InverseProblem
 from mne_kronbayes.kernel.families import FLOOR
 
 
-def noise_autocovariance(baseline: mne.BaseEpochs, problem: InverseProblem) -> np.ndarray:
-    """Estimate the autocovariance of noise, as long as the data of a problem.
+def noise_autocovariance(
+    baseline: mne.BaseEpochs, problem: InverseProblem, n_times: int
+) -> np.ndarray:
+    """Estimate the autocovariance of noise.
 
-    The mean over whitened channels and epochs of the estimate that divides by the number of
-    samples and not of products: it makes a covariance, and lags beyond the baseline are zero.
+    It is the mean over whitened channels and epochs. Each lag is divided by the number of samples,
+    not by that of its products: so the lags make a covariance. Those beyond the baseline are zero.
 
     Parameters
     ----------
@@ -22,6 +24,8 @@ def noise_autocovariance(baseline: mne.BaseEpochs, problem: InverseProblem) -> n
         Noise with the channels and the sampling frequency of the data.
     problem : InverseProblem
         The prepared problem.
+    n_times : int
+        Number of lags.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def noise_autocovariance(baseline: mne.BaseEpochs, problem: InverseProblem) -> n
             f"at {sfreq:g} Hz: call baseline.resample({sfreq:g})."
         )
     data = problem.with_data(baseline).data
-    n_samples, n_times = data.shape[2], len(problem.times)
+    n_samples = data.shape[2]
     size = next_fast_len(2 * n_samples, real=True)
     power = np.mean(np.abs(rfft(data, size)) ** 2, axis=(0, 1))
     lags = irfft(power, size)[: min(n_samples, n_times)] / n_samples

@@ -1,4 +1,4 @@
-"""Pictures of what was learned."""
+"""Figures of what was learned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plot_temporal_covariance(covariance: np.ndarray, times: np.ndarray) -> Figur
     Returns
     -------
     fig : matplotlib.figure.Figure
-        The matrix, and for each lag the mean correlation of samples so far apart.
+        The covariance as an image, and the mean correlation over lags.
     """
     ms = 1e3 * np.asarray(times)
     std = np.sqrt(np.diag(covariance))

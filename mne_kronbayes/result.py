@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, verbose
+from mne.utils import verbose
 from scipy.special import ndtri
 
-from mne_invkit.inverse import estimate, stc
+from mne_invkit._docs import fill_doc
 from mne_invkit.inverse.problem import InverseProblem
-from mne_invkit.inverse.result import code_of
+from mne_invkit.inverse.result import BaseResult, code_of
+from mne_invkit.inverse.stc import place_data
 from mne_kronbayes.files import read_fit, write_fit
 from mne_kronbayes.kernel.result import DughResult
+from mne_kronbayes.windows import join_windows
 
 
 @dataclass(frozen=True, eq=False)
-class KronBayesResult:
+class KronBayesResult(BaseResult):
     """Sources, their uncertainty, and all that `fit_kron_bayes` learned.
 
     It has the attributes of :class:`mne_invkit.InverseResult`; estimates are made
@@ -32,25 +32,45 @@ class KronBayesResult:
     learned : DughResult
         What was learned, in arrays, in the scale of ``problem.gain``.
     settings : dict
-        The arguments of the solver.
+        All arguments of the solver.
+    code : str
+        Package and version of the solver that learned it.
     """
 
     problem: InverseProblem
     learned: DughResult
     settings: dict = field(default_factory=dict)
+    code: str = field(default_factory=lambda: code_of(__name__))
 
     # %% Estimates
 
-    def estimates(self) -> Iterator:
-        """Make the estimate of each Evoked or epoch, one after the other.
+    @property
+    def active(self) -> np.ndarray:
+        """Active locations in ascending order: those whose variance is not zero."""
+        return self.learned.active
 
-        Yields
-        ------
-        stc : SourceEstimate
-            Posterior mean (A m).
+    def components(self, trial: int) -> np.ndarray:
+        """Return the posterior mean of the components of a trial, in the scale of ``problem.gain``.
+
+        Parameters
+        ----------
+        trial : int
+            Which Evoked or epoch.
+
+        Returns
+        -------
+        mean : ndarray, shape (n_active * n_orient, n_times)
+            The components of the active locations.
         """
-        for data in self.problem.data:
-            yield self._stc(data)
+        return self._mean(self.problem.data[trial])
+
+    def _mean(self, data: np.ndarray) -> np.ndarray:
+        """Posterior mean for whitened data, of Raw window by window."""
+        return self._over_time(lambda window: self.learned.posterior.mean(data[:, window]))
+
+    def _over_time(self, make) -> np.ndarray:
+        """Values over all times of the data, of which `make` returns those of a window."""
+        return join_windows(make, len(self.problem.times), self.learned.n_times)
 
     def average(self):
         """Estimate the sources of the average over trials.
@@ -60,70 +80,8 @@ class KronBayesResult:
         stc : SourceEstimate
             Posterior mean (A m); with ``pick_ori=None`` the magnitude of the mean vector.
         """
-        return self._stc(self.problem.data.mean(axis=0))
-
-    def _stc(self, data: np.ndarray):
-        amplitude = self._std[:, None] * self.learned.posterior.mean(data)
-        return stc.make_stc(
-            self.problem, amplitude, pick_ori=self.settings.get("pick_ori"),
-            sparse=self.settings.get("sparse", False), active=self.active,
-        )  # fmt: skip
-
-    @cached_property
-    def stc(self):
-        """Posterior mean (A m): an stc, or a list of them when several data were given."""
-        stcs = list(self.estimates())
-        return stcs if len(stcs) > 1 else stcs[0]
-
-    @cached_property
-    def residual(self):
-        """Data minus the field of the estimate, all projectors applied, of the data's type."""
-        amplitude = self._std[:, None] * self.sources
-        return estimate.make_residual(self.problem, amplitude, self.active)
-
-    @cached_property
-    def explained_variance(self) -> float:
-        """Share of the whitened data that the estimate explains, in percent."""
-        sources = map(self.learned.posterior.mean, self.problem.data)
-        return estimate.explained_variance(self.problem, sources, self.active)
-
-    @property
-    def sources(self) -> np.ndarray:
-        """Posterior mean of the active sources in the scale of ``problem.gain``.
-
-        Shape (n_trials, n_active * n_orient, n_times).
-        """
-        return self.learned.posterior.mean(self.problem.data)
-
-    @property
-    def active(self) -> np.ndarray:
-        """Locations whose variance is not zero, in the order of the forward solution."""
-        return self.learned.active
-
-    @property
-    def _std(self) -> np.ndarray:
-        """Factor from the scale of the problem to A m, for each component of the active."""
-        return self.problem.source_std.reshape(-1, self.problem.n_orient)[self.active].ravel()
-
-    def dipoles(self, n_dipoles: int = 10, *, trial: int = 0) -> list[mne.Dipole]:
-        """Return the sources that explain most sensor variance as dipoles.
-
-        Parameters
-        ----------
-        n_dipoles : int
-            At most so many.
-        trial : int
-            Which Evoked or epoch, when several were given.
-
-        Returns
-        -------
-        dipoles : list of mne.Dipole
-            Strongest field first.
-        """
-        sources = self.learned.posterior.mean(self.problem.data[trial])
-        return estimate.make_dipoles(
-            self.problem, sources, n_dipoles, trial=trial, active=self.active
-        )
+        mean = self._mean(self.problem.data.mean(axis=0))
+        return self._make_stc(self.problem.std(self.active)[:, None] * mean)
 
     # %% Uncertainty
 
@@ -135,21 +93,22 @@ class KronBayesResult:
         stc : SourceEstimate
             Standard deviation (A m) of what ``stc`` shows, the same for every trial; for
             magnitudes (``pick_ori=None``, free orientation) the root of the summed variances of
-            the components. It is zero where a source is switched off: the model is sure of that.
+            the components. It is zero where there is no source: the model is sure of that.
         """
         pick_ori = self.settings.get("pick_ori")
         n_orient = self.problem.n_orient
-        std = self._std.reshape(-1, n_orient)
-        covariance = self.learned.posterior.covariances()
+        std = self.problem.std(self.active).reshape(-1, n_orient)
+        covariances = self.learned.posterior.covariances()
+        covariance = self._over_time(lambda window: covariances)
         covariance = covariance * (std[:, :, None] * std[:, None])[..., None]
         if pick_ori == "vector":
-            axes = self.problem.forward["source_nn"].reshape(-1, n_orient, 3)[self.active]
+            axes = self.problem.axes[self.active]
             variance = np.einsum("noi,nopt,npi->nit", axes, covariance, axes)
         elif pick_ori == "normal" and n_orient == 3:
             variance = covariance[:, 2, 2]
         else:
             variance = np.einsum("noot->nt", covariance)
-        return stc.place_data(
+        return place_data(
             self.problem, np.sqrt(np.maximum(variance, 0)), self.active,
             vector=pick_ori == "vector", sparse=self.settings.get("sparse", False),
         )  # fmt: skip
@@ -167,8 +126,8 @@ class KronBayesResult:
         Returns
         -------
         lower, upper : SourceEstimate
-            Bounds (A m). They know nothing of the uncertainty of the variances themselves, so
-            they tend to be too narrow.
+            Bounds (A m). They leave out the uncertainty of the variances themselves, so they
+            tend to be too narrow.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}.")
@@ -177,7 +136,8 @@ class KronBayesResult:
                 "An interval needs signed amplitudes, not magnitudes: fit with "
                 'pick_ori="vector", or "normal" in source spaces that have one.'
             )
-        mean, half = self._stc(self.problem.data[trial]), self.std()
+        std = self.problem.std(self.active)[:, None]
+        mean, half = self._make_stc(std * self.components(trial)), self.std()
         width = ndtri((1 + level) / 2) * half.data
         lower, upper = mean.copy(), mean.copy()
         lower.data, upper.data = mean.data - width, mean.data + width
@@ -187,15 +147,15 @@ class KronBayesResult:
 
     @property
     def source_variance(self) -> np.ndarray:
-        """Prior variance of each location, summed over orientations, in (A m)^2."""
-        std = self._std.reshape(-1, self.problem.n_orient)
+        """Prior variance of each location, summed over its components, in (A m)^2."""
+        std = self.problem.std(self.active).reshape(-1, self.problem.n_orient)
         variance = np.zeros(len(self.learned.source_variance))
         variance[self.active] = np.einsum("ni,nii->n", std**2, self.learned.source_covariance)
         return variance
 
     @property
     def temporal_covariance(self) -> np.ndarray:
-        """Learned temporal covariance, shape (n_times, n_times)."""
+        """Learned temporal covariance of a trial, for Raw of a window, shape (n_times, n_times)."""
         return self.learned.temporal_covariance
 
     @property
@@ -209,7 +169,7 @@ class KronBayesResult:
 
     @property
     def cost(self) -> np.ndarray:
-        """Cost at each sweep, which never rises."""
+        """Cost before each sweep and after the last; it never rises."""
         return self.learned.cost
 
     @property
@@ -221,8 +181,8 @@ class KronBayesResult:
     def evidence(self) -> float:
         """Log-likelihood of the whitened data, given what was learned (type-II maximum).
 
-        Compare it between models of the same data, see :func:`mne_kronbayes.evidence`. Not a
-        number when a full temporal covariance was learned on a part of the data.
+        Compare it between models of the same data with :func:`mne_kronbayes.compare`. NaN where a
+        full temporal covariance was learned on a part of the data.
         """
         return self.learned.log_likelihood
 
@@ -231,15 +191,15 @@ class KronBayesResult:
         """Number of variances and covariances learned."""
         return self.learned.n_parameters
 
-    # %% Pictures
+    # %% Figures
 
     def plot_convergence(self):
-        """Draw the cost at each sweep.
+        """Draw the cost over sweeps.
 
         Returns
         -------
         fig : matplotlib.figure.Figure
-            The picture.
+            The figure.
         """
         from mne_invkit.viz.fit import plot_convergence
 
@@ -251,14 +211,12 @@ class KronBayesResult:
         Returns
         -------
         fig : matplotlib.figure.Figure
-            The picture.
+            The figure.
         """
         from mne_kronbayes.plotting import plot_temporal_covariance
 
-        return plot_temporal_covariance(self.temporal_covariance, self.problem.times)
-
-    unit = "A m"
-    code = code_of(__name__)
+        times = self.problem.times[: self.learned.n_times]
+        return plot_temporal_covariance(self.temporal_covariance, times)
 
     def figures(self) -> dict:
         """Return the figures that a report adds, by title."""
@@ -267,11 +225,11 @@ class KronBayesResult:
     # %% Text and files
 
     def summary(self) -> dict[str, str]:
-        """Return the main figures in words, by name."""
+        """Return what matters most in words, by name."""
         state = "" if self.converged else ", not converged"
         return {
             "Problem": repr(self.problem),
-            "Active sources": f"{len(self.active)} of {len(self.learned.source_variance)}",
+            "Sources": f"{len(self.active)} of {len(self.learned.source_variance)}",
             "Explained variance": f"{self.explained_variance:.1f} %",
             "Log evidence": f"{self.evidence:.1f}",
             "Sweeps": f"{len(self.cost) - 1}{state}",
@@ -298,11 +256,13 @@ class KronBayesResult:
         overwrite : bool
             Replace a file that exists.
         """
-        write_fit(fname, self.problem, self.learned, self.settings, overwrite=overwrite)
+        write_fit(
+            fname, self.problem, self.learned, self.settings, self.code, overwrite=overwrite
+        )  # fmt: skip
 
 
-@fill_doc
 @verbose
+@fill_doc
 def read_kron_bayes(fname, *, verbose=None) -> KronBayesResult:
     """Read a result that :meth:`KronBayesResult.save` wrote.
 

@@ -1,4 +1,4 @@
-"""How well the skull conducts, learned from the evidence."""
+"""Learn how well the skull conducts, by the cost of kronbayes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
 
+from mne_invkit._docs import fill_doc
 from mne_invkit.heads.conductivity import change_skull
 from mne_invkit.inverse.problem import Instance
 from mne_kronbayes.apply import fit_kron_bayes
@@ -17,6 +18,7 @@ _STEPS = 1.0, 0.5  # octaves
 
 
 @verbose
+@fill_doc
 def learn_skull(
     evoked: Instance,
     forward: mne.Forward | Callable[[float], mne.Forward],
@@ -28,21 +30,20 @@ def learn_skull(
 ) -> tuple[mne.Forward, float]:
     """Learn from EEG how well the skull conducts, and change the forward solution accordingly.
 
-    The conductivity of the skull is what is known least of a head model. Fields of few sources
-    tell it: with a wrong one, they need many more. Any solver can use the forward solution that is
-    returned.
+    The conductivity of the skull is the least known part of a head model. Fields of few sources
+    tell it: with a wrong conductivity, many more sources are needed to explain them. Any solver can
+    use the forward solution that is returned.
 
     Parameters
     ----------
     evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
         The data, with EEG.
     forward : mne.Forward | callable
-        Forward solution with at least eight electrodes, or a function that makes one for a factor
-        (from its BEM, say), in the place of :func:`mne_invkit.change_skull`.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial.
+        Forward solution with at least eight electrodes, which :func:`mne_invkit.change_skull`
+        changes. Or a function that makes the forward solution for a factor, from its BEM, say.
+    %(noise)s
     bounds : tuple of float
-        Least and largest factor.
+        Smallest and largest factor of the conductivity.
     %(verbose)s
     **options
         Other arguments of :func:`fit_kron_bayes`.
@@ -50,9 +51,9 @@ def learn_skull(
     Returns
     -------
     forward : mne.Forward
-        Forward solution of the skull with which the cost of :func:`fit_kron_bayes` is least.
+        Forward solution with the skull for which the cost of :func:`fit_kron_bayes` is least.
     factor : float
-        How many times better it conducts than in the forward solution that was given.
+        Conductivity of this skull, divided by that in the forward solution given.
 
     See Also
     --------
@@ -60,11 +61,11 @@ def learn_skull(
 
     Notes
     -----
-    The search climbs from the given conductivity in steps of an octave, then of half an octave, and
-    ends at the vertex of a parabola: six to nine fits.
+    The search starts at the given conductivity. It moves in steps of an octave, then of half an
+    octave, to where the cost is less, and ends at the vertex of a parabola: six to nine fits.
 
-    Averages of few trials may not tell the skull at all; a factor at one of the bounds, of which it
-    warns, is a sign of it.
+    Averages of few trials may not tell the skull at all. A factor at one of the bounds, of which a
+    warning tells, is a sign of that.
 
     References
     ----------
@@ -105,7 +106,8 @@ def learn_skull(
     if best in (low, high):
         warn(
             f"The cost is least at the bound, a skull that conducts {2.0**best:g} times as well: "
-            "the data do not tell it, or more than the skull is wrong with the forward solution."
+            "the data do not tell it, or more than the skull is wrong in the forward solution. Use "
+            "the forward solution you have, or check electrodes and head model."
         )
     elif low <= best - step and best + step <= high:
         here, less, more = map(cost, around(step))

@@ -72,7 +72,7 @@ def reached(module):
 
 def test_files_are_found():
     assert len(MODULES) > 80
-    assert friends("mne_kronbayes.evidence") == {"mne_kronbayes.result"}
+    assert friends("mne_kronbayes.evidence") == {"mne_kronbayes.result", "mne_kronbayes.windows"}
     assert "mne_kronbayes.kernel.temporal" in reached("mne_kronbayes.evidence")
 
 

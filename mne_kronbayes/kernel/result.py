@@ -81,6 +81,11 @@ class DughResult:
         return mean.reshape(n_trials, -1, n_times)
 
     @property
+    def n_times(self) -> int:
+        """Number of samples of a trial."""
+        return len(self.autocovariance if self.components is None else self.components)
+
+    @property
     def temporal_covariance(self) -> np.ndarray:
         """Learned temporal covariance B, shape (n_times, n_times).
 

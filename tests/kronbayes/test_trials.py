@@ -3,23 +3,20 @@
 import tracemalloc
 from collections.abc import Iterator
 
+import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
 
 from mne_invkit.metrics.arrays import localization_error
 from mne_invkit.simulation.evoked import simulate_evoked
-from mne_kronbayes import apply_kron_bayes, apply_kron_bayes_epochs, apply_kron_bayes_raw
+from mne_kronbayes import (
+    apply_kron_bayes,
+    apply_kron_bayes_epochs,
+    apply_kron_bayes_raw,
+    compare,
+)
 from mne_kronbayes import fit_kron_bayes as fit
-
-
-@pytest.fixture(scope="module")
-def simulation(eeg_info, forwards):
-    """Two sources in noise, 12 trials, surface."""
-    return simulate_evoked(
-        forwards["surface"], eeg_info, sources=[100, 900], snr_db=5, n_trials=12, tmax=0.29, rng=0,
-        verbose="error",
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +108,7 @@ def test_memory_does_not_hold_all_sources_of_all_trials(eeg_info, forwards):
 
 @pytest.fixture(scope="module")
 def raw(simulation):
+    """The trials, one after the other."""
     data = np.concatenate(list(simulation.epochs.get_data()), axis=1)
     return mne.io.RawArray(data, simulation.epochs.info, verbose="error")
 
@@ -124,6 +122,46 @@ def test_windows_of_a_recording_are_trials(stcs, raw, simulation, forwards):
     for k, one in enumerate(stcs):
         part = stc.data[..., k * size : (k + 1) * size]
         np.testing.assert_allclose(part, one.data, atol=1e-4 * np.abs(stc.data).max())
+
+
+def test_a_fit_of_raw_is_that_of_its_windows(raw, simulation, forwards):
+    """In time without end, too: estimate, uncertainty, residual, evidence."""
+    args = forwards["surface"], simulation.noise_cov
+    options = dict(noise_temporal="white", buffer_size=30, pick_ori="normal", tol=1e-3)
+    whole = fit(raw, *args, **options)
+    trials = fit(simulation.epochs, *args, **options)
+    np.testing.assert_allclose(whole.cost, trials.cost, rtol=1e-9)
+    assert whole.evidence == pytest.approx(trials.evidence)
+    assert whole.explained_variance == pytest.approx(trials.explained_variance)
+    for one, other in [
+        (whole.stc.data, [stc.data for stc in trials.stc]),
+        (whole.std().data, [trials.std().data] * len(simulation.epochs)),
+        (whole.residual.get_data(), list(trials.residual.get_data())),
+    ]:
+        other = np.concatenate(other, axis=1)
+        np.testing.assert_allclose(one, other, atol=1e-6 * np.abs(other).max())
+    assert whole.temporal_covariance.shape == (30, 30)
+    assert len(whole.plot_temporal_covariance().axes[1].lines[1].get_xdata()) == 30
+    plt.close("all")
+
+
+def test_raw_is_one_model_wherever_it_is_given(raw, simulation, forwards):
+    """Also where samples are left after the last window of 1000."""
+    long = mne.concatenate_raws([raw.copy() for _ in range(5)], verbose="error")
+    assert 1000 < len(long.times) < 2000
+    args = long, forwards["surface"], simulation.noise_cov
+    options = dict(max_iter=3, sparse=True, verbose="error")
+    one, other = apply_kron_bayes(*args, **options), apply_kron_bayes_raw(*args, **options)
+    np.testing.assert_array_equal(one.data, other.data)
+    np.testing.assert_array_equal(one.times, other.times)
+    assert fit(*args, **options).learned.n_times == 1000
+
+
+def test_fits_of_other_windows_are_not_compared(raw, simulation, forwards):
+    args = raw, forwards["surface"], simulation.noise_cov
+    fits = {size: fit(*args, buffer_size=size, max_iter=2, verbose="error") for size in (30, 40)}
+    with pytest.raises(ValueError, match="buffer_size"):
+        compare(fits)
 
 
 def test_start_stop_and_what_is_left_after_the_last_window(raw, simulation, forwards):
@@ -153,7 +191,7 @@ def test_a_recording_on_disk(raw, simulation, forwards, tmp_path):
         (apply_kron_bayes_epochs, "evoked", {}, TypeError, "use apply_kron_bayes"),
         (apply_kron_bayes_raw, "epochs", {}, TypeError, "use apply_kron_bayes"),
         (apply_kron_bayes_raw, "raw", {"start": 9, "stop": 9}, ValueError, "no sample"),
-        (apply_kron_bayes_raw, "raw", {"buffer_size": 1}, ValueError, "at least 2"),
+        (apply_kron_bayes_raw, "raw", {"stop": -1000}, ValueError, "no sample"),
     ],
 )
 def test_mistakes_are_named(function, kind, options, error, message, raw, simulation, forwards):

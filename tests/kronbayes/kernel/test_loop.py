@@ -79,8 +79,8 @@ def test_switching_off_takes_few_sweeps_and_hardly_costs(n_orient, simulate, tak
 @pytest.mark.parametrize("noise", ["scalar", "diagonal", "full"])
 def test_estimate_scales_with_the_data(temporal, noise, simulate):
     data, gain, _ = simulate()
-    one = dugh(data, gain, temporal=temporal, noise=noise)
-    many = dugh(1e3 * data, gain, temporal=temporal, noise=noise)
+    options = dict(temporal=temporal, noise=noise)
+    one, many = dugh(data, gain, **options), dugh(1e3 * data, gain, **options)
     np.testing.assert_allclose(many.mean(1e3 * data), 1e3 * one.mean(data), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(many.source_variance, 1e6 * one.source_variance, rtol=1e-6)
     np.testing.assert_allclose(many.temporal_covariance, one.temporal_covariance, rtol=1e-6)
@@ -90,8 +90,9 @@ def test_estimate_scales_with_the_data(temporal, noise, simulate):
 def test_fixed_noise_scales_with_data_and_noise(temporal, simulate):
     data, gain, _ = simulate()
     basis = np.eye(len(gain))
-    one = dugh(data, gain, temporal=temporal, noise="fixed", noise_basis=basis)
-    many = dugh(10 * data, gain, temporal=temporal, noise="fixed", noise_basis=10 * basis)
+    options = dict(temporal=temporal, noise="fixed")
+    one = dugh(data, gain, noise_basis=basis, **options)
+    many = dugh(10 * data, gain, noise_basis=10 * basis, **options)
     np.testing.assert_allclose(many.mean(10 * data), 10 * one.mean(data), rtol=1e-6, atol=1e-9)
 
 
@@ -99,13 +100,14 @@ def test_fixed_noise_scales_with_data_and_noise(temporal, simulate):
 def test_order_and_rotation_of_sensors_do_not_matter(temporal, simulate):
     data, gain, _ = simulate()
     rng = np.random.default_rng(3)
-    one = dugh(data, gain, temporal=temporal)
+    options = dict(temporal=temporal)
+    one = dugh(data, gain, **options)
     order = rng.permutation(len(gain))
-    permuted = dugh(data[:, order], gain[order], temporal=temporal)
+    permuted = dugh(data[:, order], gain[order], **options)
     np.testing.assert_allclose(permuted.mean(data[:, order]), one.mean(data), rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(permuted.noise_variance, one.noise_variance[order], rtol=1e-5)
     rotation = np.linalg.qr(rng.standard_normal((len(gain),) * 2))[0]
-    rotated = dugh(rotation @ data, rotation @ gain, temporal=temporal, noise_basis=rotation)
+    rotated = dugh(rotation @ data, rotation @ gain, noise_basis=rotation, **options)
     np.testing.assert_allclose(rotated.mean(rotation @ data), one.mean(data), rtol=1e-5, atol=1e-8)
 
 
@@ -123,7 +125,7 @@ def test_rotating_the_axes_of_a_location_rotates_its_vectors(learn_orient, simul
 @each
 @both
 def test_active_sources_are_found(temporal, noise, simulate):
-    data, gain, active = simulate(n_trials=10, n_sensors=30, n_locations=200, n_times=30)
+    data, gain, active = simulate(n_sensors=20, n_locations=100)
     std = 0.3 / np.sqrt(1 - 0.9**2)  # of the noise, which is known where it is not learned
     result = dugh(data / std, gain, temporal=temporal, noise=noise)
     assert set(np.argsort(-result.source_variance)[:2]) == set(active)

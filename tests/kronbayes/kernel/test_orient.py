@@ -17,7 +17,7 @@ def oriented(seed=0):
     axes = rng.standard_normal((30, 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
     fields = np.einsum("mni,ni->mn", gain[:, active], axes[active])
-    data = fields @ rng.standard_normal((3, 2, 100)) + 0.3 * rng.standard_normal((3, 40, 100))
+    data = fields @ rng.standard_normal((3, 2, 50)) + 0.3 * rng.standard_normal((3, 40, 50))
     return data, gain.reshape(40, -1), active, axes
 
 

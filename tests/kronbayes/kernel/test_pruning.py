@@ -73,7 +73,7 @@ def test_a_source_that_is_missed_enters_and_no_other(n_orient, in_white_noise):
 @pytest.mark.parametrize("noise_temporal", ["shared", "white"])
 @pytest.mark.parametrize("temporal", sorted(TEMPORAL))
 def test_selection_leaves_few_sources(temporal, noise_temporal, in_white_noise):
-    data, gain, active = in_white_noise(n_locations=200, n_trials=10)
+    data, gain, active = in_white_noise(n_locations=100, n_trials=10)
     options = dict(temporal=temporal, noise_temporal=noise_temporal, tol=1e-4)
     everything = dugh(data, gain, **options)
     result = dugh(data, gain, select=True, **options)
