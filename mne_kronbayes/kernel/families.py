@@ -93,7 +93,7 @@ class Dense:
         return self.step(self.solve(np.eye(len(self.covariance))), solved.T @ solved / len(solved))
 
     def normalized(self):
-        """Scale the covariance and what it is made of."""
+        """Scale the covariance to trace T."""
         scale = np.trace(self.covariance) / len(self.covariance)
         return self._scaled(1 / scale), scale
 
@@ -104,9 +104,9 @@ class Full(Dense):
     S solves S A S = S_0 C S_0, A and C the adjoint images of B^-1 and B^-1 M B^-1; with no
     floor this is the geometric mean B # M.
 
-    The rank of M is at most the number of rows: were there fewer rows than times, B would
-    explain any data for any sources. It is therefore learned on the leading temporal
-    components, four rows for each.
+    The rank of M is at most the number of rows. With fewer rows than times, B could explain
+    any data, whatever the sources. So B is learned on the leading temporal components, four
+    rows for each.
     """
 
     column = None
@@ -163,7 +163,7 @@ class Toeplitz:
 
     @staticmethod
     def n_components(n_rows, n_times):
-        """Return all: neighbouring frequencies are smoothed by the length of the window."""
+        """Return all: a window of T samples can teach as many lags."""
         return n_times
 
     @property
@@ -205,7 +205,7 @@ class Toeplitz:
         return new
 
     def normalized(self):
-        """Scale the spectrum."""
+        """Scale the spectrum to trace T."""
         scale = self.column[0]
         new = copy(self)
         new._compose(self._p / scale)

@@ -13,7 +13,8 @@ def second_moment_root(moment: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     moment : ndarray, shape (n, n)
-        Symmetric positive semi-definite matrix; what rounding made negative counts as zero.
+        Symmetric positive semi-definite matrix. Eigenvalues that rounding made negative count as
+        zero.
 
     Returns
     -------
@@ -74,8 +75,8 @@ def _mean_from(root: np.ndarray, values: np.ndarray, vectors: np.ndarray) -> np.
 class ToeplitzInverse:
     """The inverse of a positive definite Toeplitz matrix, without forming it.
 
-    Levinson's recursion finds its first column in O(T^2), which determines the whole by the
-    formula of Gohberg and Semencul (1972); products with it take O(T log T).
+    Levinson's recursion finds its first column in O(T^2). By the formula of Gohberg and Semencul
+    (1972), this column determines the whole, and products with it take O(T log T).
 
     Parameters
     ----------
@@ -162,10 +163,10 @@ def inverse_trace(first: np.ndarray, shifted: np.ndarray) -> float:
 
 
 def mirror_bases(n_times: int) -> list[csc_array]:
-    """Orthonormal bases of the vectors that read the same backwards, and of those that turn over.
+    """Orthonormal bases of the vectors that are the same backwards, and of those that change sign.
 
-    A symmetric matrix that reads the same backwards, as Toeplitz matrices do, falls apart into a
-    block for each of the two (Cantoni & Butler 1976).
+    In these bases, a symmetric matrix that is the same when rows and columns are reversed, as
+    Toeplitz matrices are, has two blocks on its diagonal (Cantoni & Butler 1976).
 
     Parameters
     ----------

@@ -5,8 +5,7 @@ A model holds the noise covariance Lambda and, from its state L_0, lowers for ex
     tr(A Lambda) + tr(Lambda^-1 L_0 C L_0) + penalty,
 
 which majorizes the Type-II cost. A and C arrive as rows R_a, R_c with A = R_a^T R_a and
-C = R_c^T R_c. A larger exponent takes a longer step, which the loop keeps only where the cost
-falls. The models never change in place.
+C = R_c^T R_c. A larger exponent takes a longer step, which is kept only where the cost falls.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _BASELINE = 4  # times the samples that a full covariance is given as known; 1 m
 
 
 class NoiseModel(Protocol):
-    """What the loop asks of a noise model.
+    """What learning asks of a noise model. Models never change in place.
 
     Parameters
     ----------
@@ -131,9 +130,9 @@ class Diagonal(_Independent):
 class FullNoise:
     """Any covariance, shrunk toward the shape of the given one.
 
-    Alone, such noise could explain all data. So the cost counts samples of baseline with the
-    given covariance S, whose scale s is learned: four times as many as there are of data and of
-    sensors together. For each sample of data, their share w of samples adds
+    Such noise alone could explain all data. So the cost also counts samples of a baseline: four
+    times as many as there are samples of data and sensors together. They have the given
+    covariance S, whose scale s is learned. With w of them for each sample of data, they add
     w (log|Lambda| + s tr(Lambda^-1 S) - M log s).
     """
 

@@ -50,9 +50,10 @@ class NoiseTime:
         self._time = None
 
     def basis(self, time: TemporalFamily) -> tuple[np.ndarray, np.ndarray]:
-        """Diagonalize Upsilon and B, O(T^3); the last answer is kept.
+        """Diagonalize Upsilon and B, O(T^3). The last result is kept.
 
-        Where both are Toeplitz, two problems of half the size take a quarter of the time.
+        Where both are Toeplitz, two problems of half the size take a quarter of the time that one
+        of full size takes.
 
         Parameters
         ----------

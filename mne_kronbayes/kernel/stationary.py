@@ -67,7 +67,7 @@ class Stationary(Dense):
         def cost(parameter):
             return objective(self._shape(parameter))[0]
 
-        low, high = self.bounds  # near by: the cost may have several minima
+        low, high = self.bounds  # search nearby, since the cost may have several minima
         near = max(low, self.parameter / 2), min(high, self.parameter * 2)
         best = minimize_scalar(cost, bounds=near, method="bounded", options={"xatol": 1e-4})
         parameter = min(self.parameter, best.x, key=cost)
@@ -76,7 +76,7 @@ class Stationary(Dense):
         return new
 
     def update(self, rows, solved):
-        """Search for the least log|B| + tr(B^-1 M)."""
+        """Search for the parameter and variance with the least log|B| + tr(B^-1 M)."""
         moment = shifted_sums(rows.T @ rows / len(rows))
 
         def objective(column):
@@ -87,7 +87,7 @@ class Stationary(Dense):
         return self._searched(objective)
 
     def step(self, a, c):
-        """Search for the least value of the majorizer."""
+        """Search for the parameter and variance with the least value of the majorizer."""
         sums = 2 * diagonal_sums(a)
         sums[0] /= 2
         moment = shifted_sums(self.covariance @ c @ self.covariance)

@@ -15,7 +15,7 @@ from mne_kronbayes.kernel.stationary import AutoRegressive, SquaredExponential
 
 
 class TemporalFamily(Protocol):
-    """What the loop asks of a temporal covariance.
+    """What learning asks of a temporal covariance. Families never change in place.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class TemporalFamily(Protocol):
 
     @staticmethod
     def n_components(n_rows: int, n_times: int) -> int:
-        """Temporal dimensions that so many rows (sensors x trials) can teach it."""
+        """Return how many temporal dimensions can be learned from rows (sensors x trials)."""
 
     def solve(self, rows: np.ndarray) -> np.ndarray:
         """Return rows B^-1, of shape (..., T)."""
@@ -58,7 +58,7 @@ class TemporalFamily(Protocol):
         """Return a family with lower tr(A B) + tr(B^-1 B_0 C B_0), B_0 the covariance now."""
 
     def normalized(self) -> tuple[TemporalFamily, float]:
-        """Return the family with trace T and the factor taken out."""
+        """Return the family scaled to trace T, and the factor that was taken out."""
 
 
 TEMPORAL: dict[str, type[TemporalFamily]] = {

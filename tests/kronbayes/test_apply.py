@@ -286,14 +286,14 @@ def test_an_interrupted_fit_is_usable_when_asked(simulation, forwards, fitted):
     assert result.explained_variance > 50
 
 
-def test_sources_that_pay_too_much_are_missed(simulation, forwards):
+def test_an_estimate_that_explains_nothing_warns(simulation, forwards):
     with pytest.warns(RuntimeWarning, match="like noise alone.* lower occam"):
         fit_kron_bayes(
             simulation.evoked, forwards["surface"], simulation.noise_cov, occam=1000, tol=1e-3
         )
 
 
-def test_paying_twice_leaves_the_true_sources(simulation, forwards, fitted):
+def test_an_occam_term_that_counts_twice_leaves_the_true_sources(simulation, forwards, fitted):
     twice = fit_kron_bayes(simulation.evoked, forwards["surface"], simulation.noise_cov, occam=2)
     assert len(twice.active) < len(fitted.active)
     assert {100, 900} <= set(twice.active)

@@ -164,16 +164,27 @@ def test_fits_of_other_windows_are_not_compared(raw, simulation, forwards):
         compare(fits)
 
 
-def test_start_stop_and_what_is_left_after_the_last_window(raw, simulation, forwards):
-    forward, cov = forwards["surface"], simulation.noise_cov
-    stc = apply_kron_bayes_raw(raw, forward, cov, start=30, stop=107, buffer_size=35)
+def test_start_and_stop_are_samples(raw, simulation, forwards):
+    args = forwards["surface"], simulation.noise_cov
+    stc = apply_kron_bayes_raw(raw, *args, start=30, stop=107, buffer_size=35)
     np.testing.assert_allclose(stc.times, raw.times[30:107])
-    # sources and noise share their temporal covariance: each sample is estimated by itself
-    shorter = apply_kron_bayes_raw(raw, forward, cov, start=30, stop=100, buffer_size=35)
-    np.testing.assert_allclose(
-        stc.data[:, :70], shorter.data, atol=1e-6 * np.abs(shorter.data).max()
-    )
-    assert np.abs(stc.data[:, 70:]).max(axis=0).min() > 0
+    part = raw.copy().crop(raw.times[30], raw.times[106])
+    np.testing.assert_array_equal(stc.data, fit(part, *args, buffer_size=35).stc.data)
+
+
+@pytest.mark.parametrize("noise_temporal", ["shared", "white"])
+def test_what_is_left_after_the_last_window(noise_temporal, raw, simulation, forwards):
+    """Belongs to a window that ends with the data, and is not learned from."""
+    args = forwards["surface"], simulation.noise_cov
+    part = raw.copy().crop(0, raw.times[76])
+    options = dict(noise_temporal=noise_temporal, buffer_size=35, tol=1e-3)
+    result = fit(part, *args, **options)
+    data, mean = result.problem.data[0], result.learned.posterior.mean
+    windows = mean(data[:, :35]), mean(data[:, 35:70]), mean(data[:, 42:])[:, -7:]
+    found = result.components(0)
+    np.testing.assert_allclose(found, np.hstack(windows), atol=1e-12 * np.abs(found).max())
+    shorter = fit(part.copy().crop(0, raw.times[69]), *args, **options)
+    np.testing.assert_allclose(shorter.cost, result.cost, rtol=1e-9)
 
 
 def test_a_recording_on_disk(raw, simulation, forwards, tmp_path):

@@ -46,7 +46,7 @@ def take_safe_steps(monkeypatch):
     """From when it is called: take no bold steps, and switch no location off or on."""
 
     def take_safe_steps():
-        monkeypatch.setattr(sweep, "_STRIDE", 0.5)
+        monkeypatch.setattr(sweep, "_STRIDE", sweep._SAFE)
         monkeypatch.setattr(sweep, "_WARM_UP", 10**6)
         monkeypatch.setattr(sweep, "_PER_SENSOR", 10**6)
         monkeypatch.setattr(sweep, "admit", lambda likelihood, *_: likelihood)

@@ -149,6 +149,8 @@ def test_full_covariance_uses_no_more_components_than_the_data_can_teach(simulat
     learned = result.temporal_covariance
     np.testing.assert_allclose(projector @ learned @ projector, learned, atol=1e-9)
     assert np.linalg.matrix_rank(learned, tol=1e-9) == 10
+    variance = result.posterior.covariances()[0, 0, 0] / result.posterior.covariance[0, 0, 0]
+    np.testing.assert_allclose(variance, np.diag(learned), rtol=1e-9)
     assert np.isnan(result.log_likelihood)
     assert set(np.argsort(-result.source_variance)[:2]) == set(active)
 

@@ -1,4 +1,4 @@
-"""Noise with a temporal covariance of its own, and sources that pay more than once."""
+"""Noise with a temporal covariance of its own, and weights of the Occam term."""
 
 import itertools
 from dataclasses import replace
@@ -19,7 +19,9 @@ from mne_kronbayes.kernel.temporal import TEMPORAL
     ("noise", "noise_temporal"),
     [("fixed", "white"), ("scalar", "shared"), ("diagonal", "white"), ("full", "shared")],
 )
-def test_the_more_sources_pay_the_fewer_remain(noise, noise_temporal, in_white_noise):
+def test_a_larger_weight_of_the_occam_term_leaves_fewer_sources(
+    noise, noise_temporal, in_white_noise
+):
     """Where the gain errs, which looks like sources."""
     data, gain, _ = in_white_noise(n_trials=2, n_locations=200)
     gain = gain + 0.2 * np.random.default_rng(3).standard_normal(gain.shape)
@@ -31,17 +33,17 @@ def test_the_more_sources_pay_the_fewer_remain(noise, noise_temporal, in_white_n
     assert counts[0] > counts[2]
 
 
-def test_with_known_noise_occam_is_as_much_more_noise(in_white_noise):
+def test_with_known_noise_occam_is_a_factor_of_the_noise(in_white_noise):
     """For white time courses occam log|Sigma| is the cost of the data for Sigma occam times."""
     data, gain, _ = in_white_noise(n_trials=2)
     options = dict(temporal="identity", noise="fixed", tol=1e-9, max_iter=2000)
-    paying = dugh(data, gain, occam=3, **options)
+    weighed = dugh(data, gain, occam=3, **options)
     noisy = dugh(data, gain, noise_basis=np.sqrt(3) * np.eye(len(gain)), **options)
-    assert paying.converged
+    assert weighed.converged
     assert noisy.converged
-    assert set(paying.active) == set(noisy.active)
-    np.testing.assert_allclose(3 * paying.source_variance, noisy.source_variance, rtol=1e-3)
-    np.testing.assert_allclose(paying.mean(data), noisy.mean(data), rtol=1e-3, atol=1e-6)
+    assert set(weighed.active) == set(noisy.active)
+    np.testing.assert_allclose(3 * weighed.source_variance, noisy.source_variance, rtol=1e-3)
+    np.testing.assert_allclose(weighed.mean(data), noisy.mean(data), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("occam", [1.0, 3.0])

@@ -8,6 +8,7 @@ from mne_kronbayes.kernel.noise import NOISE
 from mne_kronbayes.kernel.pruning import admit, eliminate
 from mne_kronbayes.kernel.shared_time import SharedTime
 from mne_kronbayes.kernel.state import State
+from mne_kronbayes.kernel.sweep import propose
 from mne_kronbayes.kernel.temporal import TEMPORAL
 
 
@@ -52,6 +53,21 @@ def test_twins_do_not_leave_together(in_white_noise):
 
 def test_one_source_stays_whatever_the_price(spread):
     assert len(eliminate(spread[0], 1e9).state.active) == 1
+
+
+def test_a_step_keeps_sources_whose_variance_would_not_best_be_zero(spread):
+    likelihood, active = spread
+    kept = propose(likelihood, coarse=False, orient=False).kept
+    state = likelihood.state
+    costs = likelihood.shift_costs(state.gain, -state.gamma)
+    assert set(active) <= set(np.flatnonzero(kept)) < set(range(40))
+    assert (costs[~kept] < 0).all()
+
+
+def test_a_step_keeps_the_best_source_where_none_is_worth_it(in_white_noise):
+    data, gain, _ = in_white_noise(n_locations=40)
+    step = propose(likelihood_of_all(1e-3 * data, gain), coarse=False, orient=False)
+    np.testing.assert_array_equal(np.flatnonzero(step.kept), step.ratio.argmax())
 
 
 @pytest.mark.parametrize("n_orient", [1, 3])
