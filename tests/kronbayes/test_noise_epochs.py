@@ -34,6 +34,7 @@ def baseline(simulation):
 def test_correlation_of_the_noise_is_recovered(baseline, problem):
     lags = noise_autocovariance(baseline, problem, 30)
     np.testing.assert_allclose(lags[:6] / lags[0], 0.7 ** np.arange(6), atol=0.05)
+    assert lags[0] == pytest.approx(problem.nave, rel=0.05)  # in units of the average's noise
 
 
 def test_a_short_baseline_makes_a_covariance_of_any_length(baseline, problem):
