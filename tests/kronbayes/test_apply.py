@@ -5,11 +5,11 @@ import inspect
 import mne
 import numpy as np
 import pytest
+from frozen import sep_forward
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mne_kronbayes
 from mne_invkit.cli.demo import HAND_AREA
-from mne_invkit.heads.template import template_forward
 from mne_invkit.inverse.result import Result
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.viz.snapshot import take_snapshot
@@ -210,21 +210,16 @@ def test_forward_columns_localize_to_themselves(eeg_info, forwards):
     assert hits["kronbayes"] >= max(hits["gamma_map"], 0.9 * len(columns))
 
 
-@pytest.fixture(scope="module")
-def sep_forward(sep):
-    return template_forward(sep.evoked.info, spacing="ico3", verbose="error")
-
-
 @pytest.mark.parametrize("temporal", sorted(set(TEMPORAL) - {"ar1"}))  # low-passed is not AR(1)
 @pytest.mark.filterwarnings("ignore:A full temporal covariance")
-def test_sep_arrives_at_the_hand_area(temporal, sep, sep_forward):
+def test_sep_arrives_at_the_hand_area(temporal, sep):
     """At the maximum of the field power the strongest source is within 20 mm, on the left."""
-    time = sep.evoked.times[sep.evoked.data.std(axis=0).argmax()]
+    evoked, forward = sep.evoked.copy().crop(0.02, 0.045), sep_forward("surface")
+    time = evoked.times[evoked.data.std(axis=0).argmax()]
     assert 0.028 < time < 0.031
-    evoked = sep.evoked.copy().crop(0.02, 0.045)
-    stc = apply_kron_bayes(evoked, sep_forward, sep.noise_cov, temporal=temporal)
+    stc = apply_kron_bayes(evoked, forward, sep.noise_cov, temporal=temporal)
     assert np.isfinite(stc.data).all()
-    peak = take_snapshot(stc, sep_forward["src"], time=time).peak()
+    peak = take_snapshot(stc, forward["src"], time=time).peak()
     assert peak.hemi == "lh"
     assert np.linalg.norm(peak.position - HAND_AREA) < 20
 

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
+from conftest import CENTER
 from scipy.linalg import block_diag
 
 from mne_invkit.simulation.evoked import simulate_evoked
@@ -135,6 +136,14 @@ def test_a_report_gets_the_temporal_covariance(fitted):
 # %% Files
 
 
+def small_volume(info, sphere):
+    """A volume without the MRI of the template, which takes 270 MB in a file."""
+    src = mne.setup_volume_source_space(
+        pos=25.0, sphere=(*CENTER, 0.08), sphere_units="m", verbose="error"
+    )
+    return mne.make_forward_solution(info, None, src, sphere, verbose="error")
+
+
 def same(one, other):
     assert isinstance(other, type(one))  # EvokedArray is read as Evoked
     np.testing.assert_allclose(one.data, other.data, atol=1e-12 * np.abs(other.data).max())
@@ -150,8 +159,8 @@ def same(one, other):
     ],
 )
 @pytest.mark.filterwarnings("ignore:A full temporal covariance")
-def test_a_file_gives_back_all(kind, options, eeg_info, forwards, tmp_path):
-    forward = forwards[kind]
+def test_a_file_gives_back_all(kind, options, eeg_info, forwards, sphere, tmp_path):
+    forward = forwards[kind] if kind != "volume" else small_volume(eeg_info, sphere)
     sim = simulate_evoked(forward, eeg_info, sources=[7], tmax=0.19, rng=0, verbose="error")
     result = fit_kron_bayes(sim.evoked, forward, sim.noise_cov, pick_ori="vector", **options)
     result.save(tmp_path / "fit.h5")
