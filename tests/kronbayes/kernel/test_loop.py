@@ -75,8 +75,16 @@ def test_switching_off_takes_few_sweeps_and_hardly_costs(n_orient, simulate, tak
     assert fast.cost[-1] == pytest.approx(slow.cost[-1], abs=0.02 * data[0].size)
 
 
-@each
-@pytest.mark.parametrize("noise", ["scalar", "diagonal", "full"])
+@pytest.mark.parametrize(
+    ("temporal", "noise"),
+    [
+        ("ar1", "scalar"),
+        ("full", "diagonal"),
+        ("identity", "full"),
+        ("squared-exponential", "diagonal"),
+        ("toeplitz", "full"),
+    ],
+)
 def test_estimate_scales_with_the_data(temporal, noise, simulate):
     data, gain, _ = simulate()
     options = dict(temporal=temporal, noise=noise)

@@ -35,6 +35,7 @@ def test_the_orientations_of_sources_are_found(options):
     data, gain, active, axes = oriented()
     if options["noise"] == "fixed":
         options = options | dict(noise_basis=0.3 * np.eye(len(gain)))
+    options = options | dict(tol=1e-4)
     alike = dugh(data, gain, 3, **options)
     result = dugh(data, gain, 3, learn_orient=True, max_iter=1000, **options)
     assert result.converged
