@@ -135,7 +135,7 @@ def test_existing_output_stays_without_overwrite(files, tmp_path, capsys):
         (["--condition", "smell"], "no condition 'smell', but ['touch', 'sound']"),
         (["--condition", "2"], "no condition '2'"),
         (["--set", "temporal"], "NAME=VALUE"),
-        (["--set", "speed=full"], "no option speed; it has depth"),
+        (["--set", "speed=full"], "no option speed; it has buffer_size, depth"),
         (["--set", "temporal=ar"], "temporal must be one of"),
         (["--set", "loose=-1"], "loose must lie between"),
         (["--set", "pick_ori=max"], "pick_ori must be"),
