@@ -60,9 +60,9 @@ from mne_invkit.metrics.arrays import (
 from mne_invkit.population.draw import Population
 from mne_invkit.population.head import Head
 from mne_piunet import apply_piunet, load_piunet, make_piunet
-from mne_piunet.inference import BACKENDS
+from mne_piunet.inference import BACKENDS, Network
 from mne_piunet.kernel.eloreta import eloreta
-from mne_piunet.training.validation import HELD_OUT, LINES, Validation
+from mne_piunet.training.validation import CONDITIONS, HELD_OUT, Validation, held_out_cases
 
 BLOCK = 0.014  # m
 EXTENT = (0.005, 0.04)  # m
@@ -93,7 +93,7 @@ def draw_sample(
     bench: Bench, line: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, mne.EvokedArray]:
     """Moments (A m) and their data, in white noise of the same power for all."""
-    n_sources, snr = LINES[line]
+    n_sources, snr = CONDITIONS[line]
     moments = draw_moments(bench.head, n_sources, rng)
     signal = bench.head.data_gain @ moments.ravel()
     signal -= signal.mean()
@@ -128,7 +128,7 @@ def score(truth: np.ndarray, estimate: np.ndarray, positions: np.ndarray) -> dic
 
 def run_sample(bench: Bench, head: str, line: str, sample: int, solvers: list[str]) -> list[dict]:
     """Rows of one sample; the distance of an estimate that failed counts 1."""
-    seed = [abs(bench.head.seed), list(LINES).index(line), sample]
+    seed = [abs(bench.head.seed), list(CONDITIONS).index(line), sample]
     truth, evoked = draw_sample(bench, line, np.random.default_rng(seed))
     rows = []
     for name in solvers:
@@ -163,7 +163,7 @@ def run_accuracy(args) -> None:
         heads = build_heads(args.heads)
     done = {tuple(row[key] for key in KEYS) for row in read_rows(RESULTS)}
     todo = []
-    for head, line, sample in itertools.product(heads, LINES, range(args.samples)):
+    for head, line, sample in itertools.product(heads, CONDITIONS, range(args.samples)):
         missing = [name for name in args.solvers if (head, line, str(sample), name) not in done]
         if missing:
             todo.append(delayed(run_task)(args.heads, args.model, head, line, sample, missing))
@@ -186,7 +186,7 @@ def run_smoke(args) -> None:
     with mne.use_log_level("error"):
         bench = Bench(template_head(), args.model)
         rows = [
-            row for line in LINES
+            row for line in CONDITIONS
             for row in run_sample(bench, "template", line, 0, ["piunet", "eLORETA"])
         ]  # fmt: skip
     failed = [f"{row['solver']}: {row['error']}" for row in rows if row["error"]]
@@ -202,11 +202,11 @@ def run_start(args) -> None:
     heads = Population(args.heads, range(HELD_OUT, HELD_OUT + 8))
     heads.build(n_jobs=1)
     weights = load_piunet(args.model)
-    examples = Validation(heads, multiple=weights.multiple)
+    examples = Validation(held_out_cases(heads, multiple=weights.multiple))
     rows = [
         [n, *(f"{v:.3f}" for v in examples.score(a).values())] for n, a in starts(weights).items()
     ]
-    print(markdown(["normalized EMD", *LINES], rows))
+    print(markdown(["normalized EMD", *CONDITIONS], rows))
 
 
 # %% Columns
@@ -297,12 +297,13 @@ def measure(case: tuple, model: str) -> list:
     prepared, preparation = timed(make_piunet, evoked.info, forward, noise_cov, model=model)
     rates, memory = [], None
     for backend in BACKENDS:
-        operator = replace(prepared, backend=backend)
         try:
-            apply_piunet(evoked.copy().crop(0, 0), operator)  # loads the network
+            network = Network(prepared.network.weights, backend)
         except ImportError:
             rates.append("–")
             continue
+        operator = replace(prepared, network=network)
+        apply_piunet(evoked.copy().crop(0, 0), operator)  # warms up
         _, spent = timed(apply_piunet, evoked, operator, repeat=3)
         rates.append(f"{len(evoked.times) / spent:.1f}")
         memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

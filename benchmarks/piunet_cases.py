@@ -25,7 +25,7 @@ from mne_piunet.inference import torch_network
 from mne_piunet.kernel.champagne import SWEEPS
 from mne_piunet.kernel.inputs import FLOOR, MASK, N_MOMENTS, N_PATCHES
 from mne_piunet.kernel.pursuit import N_STEPS
-from mne_piunet.training.loop import run_network
+from mne_piunet.net.unet import run_network
 
 CONDUCTIVITY, DATA_CONDUCTIVITY = (0.3, 0.006, 0.3), (0.3, 0.012, 0.3)  # brain, skull, scalp
 NOISE = 1e-6  # V

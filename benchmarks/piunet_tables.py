@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from piunet_cases import SOLVERS
 
-from mne_piunet.training.validation import LINES
+from mne_piunet.training.validation import CONDITIONS
 
 METRICS = {"auc": "AUC", "localization_error": "LE (mm)", "nmse": "NMSE", "cosine": "cosine"}
 
@@ -35,7 +35,7 @@ def tables(rows: list[dict]) -> str:
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
     names = [name for name in SOLVERS if name in run]
-    lines = [line for line in LINES if select(line=line)]
+    lines = [line for line in CONDITIONS if select(line=line)]
     emd = [[n, *(f"{mean(select(solver=n, line=k), 'emd'):.3f}" for k in lines)] for n in names]
     others = []
     for name in names:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import mne
 import numpy as np
-from mne.utils import fill_doc, verbose, warn
+from mne.utils import verbose, warn
 
 from mne_invkit.inverse import checks
 from mne_invkit.inverse.priors import check_pick_ori
@@ -16,12 +17,14 @@ from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.inverse.stc import make_stc
 from mne_invkit.solvers.registry import Solver
-from mne_piunet.operator import BATCH, PIUNet, make_piunet
+from mne_piunet._docs import fill_doc
+from mne_piunet.inference import check_n_jobs
+from mne_piunet.operator import PIUNet, make_piunet
 from mne_piunet.weights import Weights
 
 
-@fill_doc
 @verbose
+@fill_doc
 def fit_piunet(
     evoked: Instance,
     forward: mne.Forward | PIUNet,
@@ -30,7 +33,8 @@ def fit_piunet(
     pick_ori: str | None = None,
     model: str | Path | Weights = "default",
     backend: str = "auto",
-    batch_size: int | str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
 ) -> InverseResult:
@@ -38,29 +42,23 @@ def fit_piunet(
 
     Parameters
     ----------
-    evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data; every time sample is solved by itself.
-    forward : mne.Forward | PIUNet
-        Forward solution of any source space, or the operator that :func:`make_piunet` prepared
-        from it; then `noise_cov`, `model`, `backend` and `rank` are those of the operator.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like | Weights
-        Name or file of a model, see :func:`mne_piunet.load_piunet`.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs the network.
-    batch_size : int | "auto"
-        Time samples that pass the network together.
+    %(inst)s
+    %(fwd_or_operator)s
+    %(noise)s
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
     %(rank_none)s
     %(verbose)s
 
     Returns
     -------
     result : InverseResult
-        Estimate in A m: the network tells its shape, and a least-squares fit to each sample of
-        the data its size.
+        Estimate (A m), residual, explained variance and dipoles, made when asked for. Every
+        sample is solved by itself: the network finds the proportions of the amplitudes, and a
+        least-squares fit to the data finds their size.
 
     See Also
     --------
@@ -71,17 +69,26 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    size, info = _batch_size(batch_size), checks.check_instances(evoked)[0].info
-    operator = _prepared(info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem.forward)
+    info = checks.check_instances(evoked)[0].info
+    run = dict(batch_size=batch_size, n_jobs=n_jobs)
+    prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
+    operator = _prepare(info, forward, pick_ori, run, prepared)
     problem = operator.problem.with_data(evoked)
-    sources = np.stack([found for _, found in _sources(operator, [problem], size)])
-    settings = {"model": operator.weights.name, "backend": operator.backend, "pick_ori": pick_ori}
-    return make_result(problem, sources, module=__name__, pick_ori=pick_ori, settings=settings)
+    found = np.empty((len(problem.data), problem.gain.shape[1], len(problem.times)), np.float32)
+    for trial, (_, estimate) in zip(found, _estimates(operator, [problem], run), strict=True):
+        trial[:] = estimate
+    network = operator.network
+    settings = {
+        **run,
+        "model": network.weights.name,
+        "backend": network.backend,
+        "versions": f"{problem.settings['versions']}, {network.backend} {version(network.backend)}",
+    }
+    return make_result(problem, found, module=__name__, pick_ori=pick_ori, settings=settings)
 
 
-@fill_doc
 @verbose
+@fill_doc
 def apply_piunet(
     evoked: Instance,
     forward: mne.Forward | PIUNet,
@@ -90,7 +97,8 @@ def apply_piunet(
     pick_ori: str | None = None,
     model: str | Path | Weights = "default",
     backend: str = "auto",
-    batch_size: int | str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
 ):
@@ -98,20 +106,14 @@ def apply_piunet(
 
     Parameters
     ----------
-    evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data; every time sample is solved by itself.
-    forward : mne.Forward | PIUNet
-        Forward solution of any source space, or the operator that :func:`make_piunet` prepared.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like | Weights
-        Name or file of a model.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs the network.
-    batch_size : int | "auto"
-        Time samples that pass the network together.
+    %(inst)s
+    %(fwd_or_operator)s
+    %(noise)s
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
     %(rank_none)s
     %(verbose)s
 
@@ -138,15 +140,14 @@ def apply_piunet(
     >>> apply_piunet(evoked, forward, sep.noise_cov, verbose=False)  # doctest: +SKIP
     <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
     """
-    size, info = _batch_size(batch_size), checks.check_instances(evoked)[0].info
-    operator = _prepared(info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem.forward)
-    stcs = list(_stcs(operator, [operator.problem.with_data(evoked)], size, pick_ori))
-    return stcs if len(stcs) > 1 else stcs[0]
+    return fit_piunet(
+        evoked, forward, noise_cov, pick_ori=pick_ori, model=model, backend=backend,
+        batch_size=batch_size, n_jobs=n_jobs, rank=rank,
+    ).stc  # fmt: skip
 
 
-@fill_doc
 @verbose
+@fill_doc
 def apply_piunet_epochs(
     epochs: mne.BaseEpochs,
     forward: mne.Forward | PIUNet,
@@ -156,7 +157,8 @@ def apply_piunet_epochs(
     pick_ori: str | None = None,
     model: str | Path | Weights = "default",
     backend: str = "auto",
-    batch_size: int | str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
 ) -> list | Iterator:
@@ -165,21 +167,16 @@ def apply_piunet_epochs(
     Parameters
     ----------
     epochs : mne.BaseEpochs
-        The epochs; those on disk are read one after the other.
-    forward : mne.Forward | PIUNet
-        Forward solution of any source space, or the operator that :func:`make_piunet` prepared.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
+        The epochs. Those on disk are read one after the other.
+    %(fwd_or_operator)s
+    %(noise)s
     return_generator : bool
-        Return a generator, which keeps one estimate at a time in memory, and not a list.
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like | Weights
-        Name or file of a model.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs the network.
-    batch_size : int | "auto"
-        Time samples that pass the network together.
+        Return a generator in the place of a list. It holds one estimate at a time in memory.
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
     %(rank_none)s
     %(verbose)s
 
@@ -197,18 +194,17 @@ def apply_piunet_epochs(
             f"epochs must be mne.Epochs, got {type(epochs).__name__}: use apply_piunet or "
             "apply_piunet_raw."
         )
-    size = _batch_size(batch_size)
-    operator = _prepared(epochs.info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem.forward)
-    checks.check_instances(epochs)
-
+    run = dict(batch_size=batch_size, n_jobs=n_jobs)
+    prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
+    operator = _prepare(epochs.info, forward, pick_ori, run, prepared)
+    (epochs,) = checks.own_instances(epochs)
     problems = (operator.problem.with_data(epochs[k]) for k in range(len(epochs)))
-    stcs = _stcs(operator, problems, size, pick_ori)
+    stcs = _stcs(operator, problems, pick_ori, run)
     return stcs if return_generator else list(stcs)
 
 
-@fill_doc
 @verbose
+@fill_doc
 def apply_piunet_raw(
     raw: mne.io.BaseRaw,
     forward: mne.Forward | PIUNet,
@@ -220,7 +216,8 @@ def apply_piunet_raw(
     pick_ori: str | None = None,
     model: str | Path | Weights = "default",
     backend: str = "auto",
-    batch_size: int | str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
 ):
@@ -229,23 +226,18 @@ def apply_piunet_raw(
     Parameters
     ----------
     raw : mne.io.BaseRaw
-        The data; those on disk are read buffer by buffer.
-    forward : mne.Forward | PIUNet
-        Forward solution of any source space, or the operator that :func:`make_piunet` prepared.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
+        The data. Those on disk are read buffer by buffer.
+    %(fwd_or_operator)s
+    %(noise)s
     start, stop : int | None
-        First sample, and the one after the last, from the beginning of `raw`.
+        First sample, and the sample after the last, counted from the beginning of `raw`.
     buffer_size : int
-        Samples that are read and solved at a time; the result does not depend on it.
-    pick_ori : None | "normal" | "vector"
-        Magnitude, component along the cortical normal, or vectors.
-    model : str | path-like | Weights
-        Name or file of a model.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs the network.
-    batch_size : int | "auto"
-        Time samples that pass the network together.
+        Number of samples that are read and solved at a time. The estimate does not depend on it.
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
     %(rank_none)s
     %(verbose)s
 
@@ -263,46 +255,54 @@ def apply_piunet_raw(
     first, last, _ = slice(start, stop).indices(len(raw.times))
     if first >= last:
         raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
-    if buffer_size < 1:
-        raise ValueError(f"buffer_size must be at least 1, got {buffer_size}.")
-    size = _batch_size(batch_size)
-    operator = _prepared(raw.info, forward, noise_cov, model, backend, rank)
-    check_pick_ori(pick_ori, operator.problem.forward)
-    names = operator.problem.info["ch_names"]
+    _check_count("buffer_size", buffer_size)
+    run = dict(batch_size=batch_size, n_jobs=n_jobs)
+    prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
+    operator = _prepare(raw.info, forward, pick_ori, run, prepared)
+    problem = operator.problem
+    names = problem.info["ch_names"]
     checks.check_channels((raw,), names)
 
     def problems():
         for begin in range(first, last, buffer_size):
             end = min(begin + buffer_size, last)
             data = raw.get_data(picks=names, start=begin, stop=end)
-            part = mne.io.RawArray(data, operator.problem.info, verbose="error")
-            yield replace(operator.problem.with_data(part), times=raw.times[begin:end])
+            part = mne.io.RawArray(data, problem.info, verbose="error")
+            yield replace(problem.with_data(part), times=raw.times[begin:end])
 
-    parts = list(_stcs(operator, problems(), size, pick_ori))
+    parts = list(_stcs(operator, problems(), pick_ori, run))
     whole = parts[0]
     data = np.concatenate([part.data for part in parts], axis=-1)
     return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
 
 
-def _prepared(info, forward, noise_cov, model, backend, rank) -> PIUNet:
-    """Prepare a forward solution that is not yet."""
-    if isinstance(forward, PIUNet):
-        return forward
-    return make_piunet(info, forward, noise_cov, model=model, backend=backend, rank=rank)
+def _prepare(info, forward, pick_ori: str | None, run: dict, prepared: dict) -> PIUNet:
+    """Check all options before anything takes long, and prepare what is not an operator yet."""
+    given = isinstance(forward, PIUNet)
+    check_pick_ori(pick_ori, forward.problem.forward if given else forward)
+    _check_count("batch_size", run["batch_size"])
+    check_n_jobs(run["n_jobs"])
+    if not given:
+        return make_piunet(info, forward, n_jobs=run["n_jobs"], **prepared)
+    default = dict(noise_cov=None, model="default", backend="auto", rank=None)
+    if ignored := [name for name, value in prepared.items() if value != default[name]]:
+        warn(
+            f"The operator was prepared with its own {', '.join(ignored)}, so what you pass is "
+            "ignored: leave it out, or pass it to make_piunet and prepare another operator."
+        )
+    return forward
 
 
-def _batch_size(batch_size: int | str) -> int:
-    if batch_size == "auto":
-        return BATCH
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f'batch_size must be "auto" or at least 1, got {batch_size!r}.')
-    return int(batch_size)
+def _check_count(name: str, value: int) -> None:
+    """Raise unless an argument is a positive whole number."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
-def _sources(
-    operator: PIUNet, problems: Iterable[InverseProblem], batch_size: int
+def _estimates(
+    operator: PIUNet, problems: Iterable[InverseProblem], run: dict
 ) -> Iterator[tuple[InverseProblem, np.ndarray]]:
-    """Each trial's problem and sources, in the scale of the gain; warns once of a thing."""
+    """Estimate the components of every trial of every problem; give each warning once."""
     told = set()
     for problem in problems:
         naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
@@ -311,17 +311,17 @@ def _sources(
                 if text not in told:
                     warn(text)
                 told.add(text)
-            yield problem, operator.estimate(data, noise_power=1 / nave, batch_size=batch_size)
+            yield problem, operator.estimate(data, noise_power=1 / nave, **run)
 
 
 def _stcs(
-    operator: PIUNet, problems: Iterable[InverseProblem], batch_size: int, pick_ori: str | None
+    operator: PIUNet, problems: Iterable[InverseProblem], pick_ori: str | None, run: dict
 ) -> Iterator:
-    """Source estimate of each trial."""
-    std = operator.problem.source_std[:, None].astype(np.float32)
-    for problem, sources in _sources(operator, problems, batch_size):
-        sources *= std
-        yield make_stc(problem, sources, pick_ori=pick_ori)
+    """Make the source estimate of every trial of every problem."""
+    std = operator.problem.std()[:, np.newaxis]
+    for problem, found in _estimates(operator, problems, run):
+        found *= std
+        yield make_stc(problem, found, pick_ori=pick_ori)
 
 
 SOLVER = Solver(

@@ -1,37 +1,47 @@
-"""The network behind one call, run by torch or by onnxruntime."""
+"""The network behind one call, run by torch or by onnxruntime, and the threads that it takes."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
 
+from mne_piunet._docs import fill_doc
 from mne_piunet.weights import Weights
 
-Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Inputs (batch, N_INPUTS, n_voxels) in float32 and the places of the blocks that these voxels
-fill to their moments and strengths (batch, 4, n_voxels)."""
+# %% Backends
 
 
 def torch_network(weights: Weights):
-    """Build the network of a model, in torch, ready to be used."""
+    """Build the network of a model in torch, ready to be used.
+
+    Parameters
+    ----------
+    weights : Weights
+        The model.
+
+    Returns
+    -------
+    network : mne_piunet.net.unet.UNet
+        The network.
+    """
     import torch
 
-    from mne_piunet.net.unet import PatchUNet
+    from mne_piunet.net.unet import UNet
 
-    network = PatchUNet(**weights.card["network"])
+    network = UNet(**weights.card["network"])
     network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
     return network.eval().to(memory_format=torch.channels_last_3d)  # for speed
 
 
-def with_torch(weights: Weights) -> Network:
-    """Run the network by torch on the processor."""
+def _run_by_torch(weights: Weights) -> Callable:
     import torch
 
     network = torch_network(weights)
@@ -43,8 +53,7 @@ def with_torch(weights: Weights) -> Network:
     return run
 
 
-def with_onnxruntime(weights: Weights) -> Network:
-    """Run the network's ONNX twin by onnxruntime; torch is not needed."""
+def _run_by_onnxruntime(weights: Weights) -> Callable:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -59,61 +68,156 @@ def with_onnxruntime(weights: Weights) -> Network:
     return run
 
 
-BACKENDS: dict[str, Callable[[Weights], Network]] = {
-    "torch": with_torch,
-    "onnxruntime": with_onnxruntime,
+BACKENDS: dict[str, Callable[[Weights], Callable]] = {
+    "torch": _run_by_torch,
+    "onnxruntime": _run_by_onnxruntime,
 }
 """Backends by name, the faster one first."""
 
 
-@lru_cache(maxsize=4)  # a prepared operator uses its network for every trial
-def load_network(weights: Weights, backend: str = "auto") -> Network:
-    """Load a network into a backend.
+@fill_doc
+class Network:
+    """The network of a model, run on the CPU by one of the backends.
+
+    A pickled network holds the model's card and path alone, and loads the weights again when it
+    is first called.
 
     Parameters
     ----------
     weights : Weights
         The model.
-    backend : "auto" | "torch" | "onnxruntime"
-        What runs it; "auto" takes the first that is installed.
+    %(backend)s
 
-    Returns
-    -------
-    network : callable
-        From inputs to moments, see ``Network``.
+    Attributes
+    ----------
+    weights : Weights
+        The model.
+    backend : "torch" | "onnxruntime"
+        Library that runs the network.
     """
+
+    def __init__(self, weights: Weights, backend: str = "auto"):
+        self.weights = weights
+        self.backend = _installed(backend)
+        self._run = BACKENDS[self.backend](weights)
+
+    def __call__(self, inputs: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Run the network.
+
+        Parameters
+        ----------
+        inputs : ndarray of float32, shape (batch, N_INPUTS, n_voxels)
+            Inputs for the voxels of all blocks.
+        places : ndarray of int, shape (n_x, n_y, n_z)
+            Index of the block at each place, see :class:`mne_piunet.kernel.grid.Blocks`.
+
+        Returns
+        -------
+        found : ndarray of float32, shape (batch, 4, n_voxels)
+            Moments and strengths.
+        """
+        if self._run is None:
+            self._run = BACKENDS[self.backend](self.weights)
+        return self._run(inputs, places)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_run": None}
+
+
+def _installed(backend: str) -> str:
+    """Find a backend, or raise."""
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
-    installed = [name for name in BACKENDS if find_spec(name)]
-    if backend == "auto" and installed:
-        backend = installed[0]
-    if backend not in installed:
-        wanted = "torch nor onnxruntime" if backend == "auto" else backend
-        raise ImportError(
-            f"PIUNet cannot find {wanted}: pip install onnxruntime (small), or torch (faster)."
-        )
-    return BACKENDS[backend](weights)
+    for name in BACKENDS:
+        if backend in ("auto", name) and find_spec(name):
+            return name
+    missing = "neither torch nor onnxruntime" if backend == "auto" else f"no {backend}"
+    raise ImportError(
+        f"PIUNet finds {missing}: pip install onnxruntime (small), or torch (faster)."
+    )
 
 
-@contextmanager
-def side_by_side() -> Iterator[int]:
-    """Let each thread compute alone, and tell how many to start.
+# %% Threads
 
-    Batches are so small that a second thread hardly helps within one; two at the same time, each
-    on a thread of its own, do better.
 
-    Yields
-    ------
-    n_threads : int
-        As many as torch would use if it is loaded, else the number of processors.
+@fill_doc
+def run_side_by_side(function: Callable, items: Iterable, n_jobs: int | None = None) -> None:
+    """Call a function on every item, in several threads that each compute alone.
+
+    A batch is so small that a second thread hardly speeds it up. Two batches side by side, each
+    in a thread of its own, are faster.
+
+    Parameters
+    ----------
+    function : callable
+        Function of one item.
+    items : iterable
+        The items.
+    %(n_jobs)s
     """
-    torch = sys.modules.get("torch")
-    n_threads = torch.get_num_threads() if torch else os.cpu_count() or 1
-    with threadpool_limits(1, user_api="blas"):
+    with _ALONE.hold() as before:
+        n_threads = before if n_jobs is None else effective_n_jobs(n_jobs)
+        with ThreadPoolExecutor(n_threads, initializer=_set_torch, initargs=(1,)) as pool:
+            list(pool.map(function, items))
+
+
+def _set_torch(n_threads: int) -> None:
+    """Set the number of threads that torch uses for this thread, if torch is loaded."""
+    if torch := sys.modules.get("torch"):
+        torch.get_num_threads()  # or the first operation takes the number that was set last
+        torch.set_num_threads(n_threads)
+
+
+class _Alone:
+    """Limits BLAS to one thread for some time, and restores the numbers of BLAS and torch.
+
+    The limit holds for the whole process, and only the thread that set it can lift it. So of
+    calls that overlap, the first one sets and lifts it; what is left of the others then runs on
+    as many threads as BLAS likes. Torch has a number for each thread, but a new thread takes the
+    number that any thread set last. So the workers set their own to 1, and every call restores
+    the number from before the first one.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._n_calls = 0
+        self._is_limited = False
+        self._before = 1
+
+    @contextmanager
+    def hold(self) -> Iterator[int]:
+        """Hold the limit, and yield the number of threads from before."""
+        blas = ThreadpoolController().select(user_api="blas")
+        with self._lock:
+            if not self._n_calls:
+                torch = sys.modules.get("torch")
+                counts = [lib["num_threads"] for lib in blas.info()]
+                self._before = torch.get_num_threads() if torch else max(counts, default=1)
+            self._n_calls += 1
+            before, sets_limit = self._before, not self._is_limited
+            self._is_limited = True
+            limit = blas.limit(limits=1) if sets_limit else nullcontext()
         try:
-            if torch:
-                torch.set_num_threads(1)
-            yield n_threads
+            yield before
         finally:
-            if torch:
-                torch.set_num_threads(n_threads)
+            with self._lock, limit:
+                _set_torch(before)
+                self._n_calls -= 1
+                self._is_limited &= not sets_limit
+
+
+_ALONE = _Alone()
+
+
+def check_n_jobs(n_jobs: int | None) -> None:
+    """Raise unless a number of threads has a meaning.
+
+    Parameters
+    ----------
+    n_jobs : int | None
+        Number of threads, as in joblib.
+    """
+    if n_jobs is not None and (not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0):
+        raise ValueError(
+            f"n_jobs must be None, a number of threads, or -1 for one for each CPU, got {n_jobs!r}."
+        )

@@ -1,4 +1,4 @@
-"""Weights of the network with their card: what they were trained on, and a checksum."""
+"""Files of a model: weights, a card that says what they were trained on, and an ONNX twin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 ASSETS = Path(__file__).parent / "assets"
-"""Models that come with the package: ``<name>.safetensors``, ``<name>.json``, ``<name>.onnx``."""
+"""Folder of the models that come with the package."""
+FILES = (".safetensors", ".onnx", ".json")
+"""Suffixes of a model's files: weights, the network for onnxruntime, and the model card."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +24,9 @@ class Weights:
     name : str
         Name of the model.
     card : dict
-        Model card: architecture, training domain, recipe, figures, checksums.
+        Model card: arguments of the network, domain and recipe of the training, scores, checksums.
     path : pathlib.Path
-        File of the weights; the ONNX twin lies beside it.
+        File of the weights. Card and ONNX twin lie beside it.
     """
 
     name: str
@@ -33,29 +35,39 @@ class Weights:
 
     @property
     def onnx(self) -> Path:
-        """File of the ONNX twin."""
+        """File of the network for onnxruntime."""
         return self.path.with_suffix(".onnx")
 
     @property
     def multiple(self) -> int:
-        """What the sides of the grid must be multiples of."""
-        network = self.card["network"]
-        return network["patch"] * 2 ** (len(network["widths"]) - 1)
+        """Number of voxels that each side of the grid is a multiple of."""
+        return self.block_side * 2 ** (len(self.card["network"]["widths"]) - 1)
+
+    @property
+    def block_side(self) -> int:
+        """Number of voxels along each side of the network's blocks."""
+        return self.card["network"]["block_side"]
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Read the parameters, by name, in single precision."""
+        """Read the weights.
+
+        Returns
+        -------
+        tensors : dict of ndarray
+            Weights by name, in single precision.
+        """
         from safetensors.numpy import load_file
 
         return {name: value.astype(np.float32) for name, value in load_file(self.path).items()}
 
 
 def list_models() -> list[str]:
-    """Names of the models that come with the package.
+    """List the models that come with the package.
 
     Returns
     -------
     names : list of str
-        What `load_piunet` takes.
+        Names that :func:`load_piunet` takes.
 
     Examples
     --------
@@ -67,13 +79,13 @@ def list_models() -> list[str]:
 
 
 def load_piunet(model: str | Path | Weights = "default") -> Weights:
-    """Find a model and check it against its card.
+    """Load a model and check it against its card.
 
     Parameters
     ----------
     model : str | pathlib.Path | Weights
-        Name of a model that comes with the package, or a ``.safetensors`` file of your own with
-        its card (``.json``) beside it. Nothing is unpickled.
+        Name of a model that comes with the package, or your own ``.safetensors`` file with its
+        card (``.json``) beside it. Loading executes nothing that the files hold.
 
     Returns
     -------
@@ -84,7 +96,7 @@ def load_piunet(model: str | Path | Weights = "default") -> Weights:
     --------
     >>> from mne_piunet import load_piunet
     >>> load_piunet("my.safetensors").card["network"]  # doctest: +SKIP
-    {'widths': [32, 96], 'n_blocks': [1, 4], 'patch': 2}
+    {'widths': [16, 64], 'n_residual': [1, 4], 'block_side': 2}
     """
     if isinstance(model, Weights):
         return model
@@ -104,12 +116,23 @@ def load_piunet(model: str | Path | Weights = "default") -> Weights:
         file = path.with_suffix(suffix)
         if file.is_file() and sha256(file) != checksum:
             raise ValueError(
-                f"{file} is damaged, or not the file its card describes: install mne-invkit again, "
-                "or copy file and card together."
+                f"{file} is damaged, or not the file that its card describes: install mne-invkit "
+                "again, or copy file and card together."
             )
     return Weights(path.stem, card, path)
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file."""
+    """Compute the SHA-256 checksum of a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    checksum : str
+        Hexadecimal digits.
+    """
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Sparse Bayesian learning: the patches of cortex that explain the data together."""
+"""Sparse Bayesian learning (Champagne): the few patches that explain the data together."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from mne_piunet.kernel.pursuit import Pursuit
 
 SWEEPS = (3, 6, 9)
-"""Sweeps of the learning after which maps are kept: the later, the sharper."""
+"""Numbers of sweeps after which a map is kept. Later maps are sharper."""
 
-_SPACINGS = (2, 4)  # voxels between the centres of patches of each extent, along each side
-_SEEN = 1e-3  # share of the patches' power that is left out with the weakest combinations
-_MISFIT = 0.03  # share of the data's power that errors of the gain may have
+_SPACINGS = (2, 4)  # voxels between the centres of the patches of each extent, along each axis
+_SEEN = 1e-3  # share of the patches' power in the combinations of sensors that are left out
+_MISFIT = 0.03  # share of the data's power that is taken for errors of the gain
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -25,38 +25,38 @@ class SparsePatches:
 
     Attributes
     ----------
-    basis : ndarray of float32, shape (n_seen, n_sensors)
-        Combinations of sensors that see sources, orthonormal.
     fields : ndarray of float32, shape (n_patches, n_orient, n_seen)
         Fields of patches with a moment of 1 along each direction.
     powers : ndarray of float32, shape (n_patches, n_seen * (n_seen + 1) / 2)
-        Upper triangles of their covariances for random directions.
+        Upper triangles of the covariances of these fields for random directions.
     prior : ndarray of float32, shape (n_patches,)
-        Powers that the learning starts from, for data with a power of 1.
+        Power of each patch before the first sweep, for data with a power of 1.
     spread : ndarray of float32, shape (n_voxels, n_patches)
         Share of each patch's strength that is in each voxel.
+    basis : ndarray of float32, shape (n_seen, n_sensors)
+        Orthonormal combinations of sensors that see the patches.
     """
 
-    basis: np.ndarray
     fields: np.ndarray
     powers: np.ndarray
     prior: np.ndarray
     spread: np.ndarray
+    basis: np.ndarray
 
     def run(self, data: np.ndarray, noise_power: float | np.ndarray = 1.0) -> np.ndarray:
-        """Learn the power of all patches from each sample by itself.
+        """Learn the powers of all patches, separately for each sample.
 
         Parameters
         ----------
         data : ndarray of float32, shape (n_sensors, n_times)
             Whitened data.
         noise_power : float | ndarray, shape (n_times,)
-            Power of the noise in them.
+            Power of the noise in the data.
 
         Returns
         -------
         maps : ndarray, shape (len(SWEEPS), n_voxels, n_times)
-            Strength in each voxel, by the posterior mean after some of the sweeps.
+            Strength of the posterior mean in each voxel, after each of the SWEEPS.
 
         Notes
         -----
@@ -70,14 +70,12 @@ class SparsePatches:
     def sweeps(
         self, data: np.ndarray, noise_power: float | np.ndarray = 1.0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Learn powers without end.
+        """Learn the powers of all patches, sweep after sweep, without end.
 
         Parameters
         ----------
-        data : ndarray of float32, shape (n_sensors, n_times)
-            Whitened data.
-        noise_power : float | ndarray, shape (n_times,)
-            Power of the noise in them.
+        data, noise_power : ndarray, float | ndarray
+            As for :meth:`run`.
 
         Yields
         ------
@@ -113,18 +111,18 @@ class SparsePatches:
             power = power * np.sqrt(explained / np.maximum(expected.T, _TINY))
 
 
-def make_sparse(pursuit: Pursuit) -> SparsePatches:
-    """Prepare the wider patches of a pursuit.
+def make_sparse_patches(pursuit: Pursuit) -> SparsePatches:
+    """Thin out the patches of a pursuit for sparse Bayesian learning.
 
     Parameters
     ----------
     pursuit : Pursuit
-        Patches around all voxels.
+        Patches around every voxel.
 
     Returns
     -------
     sparse : SparsePatches
-        Those of one voxel in each block, but for the points.
+        The patches around one voxel in every cube of 2 or 4 voxels, without the single voxels.
     """
     places = np.stack(np.unravel_index(pursuit.voxels, pursuit.shape), axis=1)
     fields, priors, spread = [], [], []
@@ -135,7 +133,7 @@ def make_sparse(pursuit: Pursuit) -> SparsePatches:
         chosen = np.unique(places // spacing, axis=0, return_index=True)[1]
         fields.append(np.linalg.solve(root[chosen], row[chosen]) / size[chosen, None, None])
         priors.append(np.full(len(chosen), spacing**3))  # as if one stood at each voxel
-        share = pursuit.n_sources[:, None] / size[chosen]
+        share = pursuit.n_locations[:, None] / size[chosen]
         for kernel, place in zip(kernels, places.T, strict=True):
             share = share * kernel[place[:, None], place[chosen]]
         spread.append(share)
@@ -148,9 +146,9 @@ def make_sparse(pursuit: Pursuit) -> SparsePatches:
     prior = np.concatenate(priors)
     prior = prior / prior.sum() / np.einsum("jop,jop->j", fields, fields)
     return SparsePatches(
-        basis=(seen.T @ pursuit.basis).astype(np.float32),
         fields=fields,
         powers=np.einsum("jop,jop->jp", fields[:, :, first], fields[:, :, second]),
         prior=prior.astype(np.float32),
         spread=np.ascontiguousarray(np.concatenate(spread, axis=1), np.float32),
+        basis=(seen.T @ pursuit.basis).astype(np.float32),
     )

@@ -1,28 +1,31 @@
-"""The physics: eLORETA's pseudo-inverse of a whitened gain, for several regularizations at once."""
+"""Pseudo-inverse of a whitened gain by eLORETA, for several regularizations at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 LAMBDAS = (0.005, 0.05, 0.5)
-"""Regularizations the network sees, in units of the mean eigenvalue of the weighted gain."""
+"""Regularizations of the estimates that the network sees, in units of the mean eigenvalue of the
+weighted gain's Gram matrix."""
 
-_WEIGHT_LAMBDA = 0.05  # with which the weights are found
+_WEIGHT_LAMBDA = 0.05  # regularization with which the weights are found
 _MAX_ITER, _TOL = 20, 1e-3
-_PART = 2048  # sources at a time, for memory
+_PART = 2048  # locations at a time, to save memory
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoInverse:
     r"""Pseudo-inverses :math:`W^{-1} L^\top (L W^{-1} L^\top + \lambda I)^{-1}` that share W.
 
+    The estimate with regularization k is ``back @ filters()[k] @ data``.
+
     Attributes
     ----------
-    back : ndarray, shape (n_sources * n_orient, n_sensors)
+    back : ndarray, shape (n_locations * n_orient, n_sensors)
         :math:`W^{-1} L^\top U`, with U the eigenvectors of :math:`L W^{-1} L^\top`.
     basis : ndarray, shape (n_sensors, n_sensors)
         The eigenvectors U.
@@ -34,42 +37,36 @@ class PseudoInverse:
     basis: np.ndarray
     eigenvalues: np.ndarray
 
-    def filters(self, lambdas=LAMBDAS) -> np.ndarray:
-        """Gains of each eigenvector, shape (n_lambdas, n_sensors)."""
-        return 1 / (self.eigenvalues + np.asarray(lambdas)[:, None])
-
-    def apply(self, data: np.ndarray, lambdas=LAMBDAS) -> np.ndarray:
-        """Estimate the sources of whitened data.
+    def filters(self, lambdas: Sequence[float] = LAMBDAS) -> np.ndarray:
+        """Map data to the eigenvectors, damped as each regularization asks.
 
         Parameters
         ----------
-        data : ndarray, shape (n_sensors, n_times)
-            Whitened data.
         lambdas : sequence of float
             Regularizations.
 
         Returns
         -------
-        sources : ndarray, shape (n_lambdas, n_sources * n_orient, n_times)
-            One estimate for each regularization.
+        filters : ndarray, shape (n_lambdas, n_sensors, n_sensors)
+            One matrix for each regularization.
         """
-        rotated = self.basis.T @ data
-        return np.stack([self.back @ (f[:, None] * rotated) for f in self.filters(lambdas)])
+        gains = 1 / (self.eigenvalues + np.asarray(lambdas)[:, None])
+        return gains[:, :, None] * self.basis.T
 
 
 def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
     r"""Find the weights of eLORETA (Pascual-Marqui 2007, equations 37 to 40).
 
-    The block of each source is the fixed point of
+    The block :math:`W_n` of location n is the fixed point of
     :math:`W_n = (L_n^\top (L W^{-1} L^\top + \lambda I)^{-1} L_n)^{1/2}`, which localizes every
     single source exactly when there is no noise.
 
     Parameters
     ----------
-    gain : ndarray, shape (n_sensors, n_sources * n_orient)
+    gain : ndarray, shape (n_sensors, n_locations * n_orient)
         Whitened gain L of full row rank.
     n_orient : int
-        Components of a source.
+        Number of components of a location.
 
     Returns
     -------
@@ -78,8 +75,8 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
 
     Notes
     -----
-    Takes :math:`O(M^2 N)` an iteration for M sensors and N source components, and usually
-    less than 20 iterations.
+    One iteration takes :math:`O(M^2 N)` for M sensors and N components. There are usually fewer
+    than 20 iterations.
 
     References
     ----------
@@ -91,13 +88,14 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
     >>> import numpy as np
     >>> from mne_piunet.kernel.eloreta import eloreta
     >>> gain = np.random.default_rng(0).standard_normal((20, 300))
-    >>> sources = eloreta(gain).apply(gain[:, [12]], lambdas=[0.05])[0]
-    >>> int(np.linalg.norm(sources.reshape(100, 3), axis=1).argmax())
+    >>> inverse = eloreta(gain)
+    >>> estimate = inverse.back @ inverse.filters([0.05])[0] @ gain[:, 12]
+    >>> int(np.linalg.norm(estimate.reshape(100, 3), axis=1).argmax())
     4
     """
     eye = np.eye(len(gain), dtype=gain.dtype)
-    n_sources = gain.shape[1] // n_orient
-    inverse = _unit(np.broadcast_to(eye[:n_orient, :n_orient], (n_sources, n_orient, n_orient)))
+    n_locations = gain.shape[1] // n_orient
+    inverse = _unit(np.broadcast_to(eye[:n_orient, :n_orient], (n_locations, n_orient, n_orient)))
     for _ in range(_MAX_ITER):
         root = np.linalg.cholesky(_gram(gain, inverse)[0] + _WEIGHT_LAMBDA * eye)
         previous, inverse = inverse, np.empty_like(inverse)
@@ -114,17 +112,17 @@ def eloreta(gain: np.ndarray, n_orient: int = 3) -> PseudoInverse:
     back = np.empty(gain.shape[::-1], gain.dtype)
     for some, columns in _parts(gain, n_orient):
         weighted = scale * (inverse[some] @ columns)
-        back.reshape(n_sources, n_orient, -1)[some] = weighted @ basis
+        back.reshape(n_locations, n_orient, -1)[some] = weighted @ basis
     return PseudoInverse(back, basis, np.maximum(eigenvalues, 0))
 
 
 def _unit(blocks: np.ndarray) -> np.ndarray:
-    """Blocks of norm 1 together."""
+    """Scale blocks to a common norm of 1."""
     return blocks / np.linalg.norm(blocks)
 
 
 def _parts(gain: np.ndarray, n_orient: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some sources after the others, and their columns (n_sources, n_orient, n_sensors)."""
+    """Yield parts of the locations with their columns, shape (n_part, n_orient, n_sensors)."""
     for start in range(0, gain.shape[1], _PART * n_orient):
         columns = np.ascontiguousarray(gain[:, start : start + _PART * n_orient].T)
         columns = columns.reshape(-1, n_orient, len(gain))
@@ -132,7 +130,7 @@ def _parts(gain: np.ndarray, n_orient: int) -> Iterator[tuple[slice, np.ndarray]
 
 
 def _gram(gain: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, float]:
-    """L W^-1 L^T, symmetric to the last bit, scaled to the mean eigenvalue 1; and the scale."""
+    """Scale L W^-1 L^T, made exactly symmetric, to mean eigenvalue 1; return the scale, too."""
     gram = np.zeros((len(gain), len(gain)), gain.dtype)
     for some, columns in _parts(gain, inverse.shape[1]):
         weighted = inverse[some] @ columns
@@ -142,7 +140,7 @@ def _gram(gain: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _inverse_root(blocks: np.ndarray) -> np.ndarray:
-    """Inverse square roots of symmetric positive blocks; directions never seen stay finite."""
+    """Invert the square roots of positive blocks; directions without signal stay finite."""
     if blocks.shape[1] == 1:
         return 1 / np.sqrt(np.maximum(blocks, np.finfo(blocks.dtype).tiny))
     values, vectors = np.linalg.eigh(blocks)

@@ -1,4 +1,4 @@
-"""Source points of any kind to voxels of a regular grid, and the blocks of it that have some."""
+"""Locations of any source space on a regular grid of voxels, and the blocks that hold some."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from scipy.spatial import cKDTree
 SPACING = 0.007
 """Side of a voxel in m."""
 
-_REACH = 0.9  # of the distance between sources, within which a voxel belongs to the nearest
-_MAX_PITCH = 0.02  # m; sources further apart are alone
+_REACH = 0.9  # of the distance between locations, within which a voxel belongs to the nearest
+_MAX_PITCH = 0.02  # m; locations further apart get no voxels but their own
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A regular grid around sources.
+    """A regular grid around the locations of a source space.
 
     Attributes
     ----------
     shape : tuple of int
-        Voxels along x, y and z of the head frame.
-    scatter : scipy.sparse.csr_array, shape (n_voxels, n_sources)
-        Moments of sources to moments of voxels; a source gives away all it has.
+        Number of voxels along x, y and z of the head frame.
+    scatter : scipy.sparse.csr_array, shape (n_voxels, n_locations)
+        Maps moments of locations to moments of voxels. Its columns sum to 1.
     centers : ndarray, shape (n_voxels, 3)
         Positions of the voxels (m).
-    n_sources : ndarray, shape (n_voxels,)
-        Sources in each voxel; a share of one where a source fills several voxels.
+    n_locations : ndarray, shape (n_voxels,)
+        Number of locations in each voxel. A location that fills k voxels counts 1 / k in each.
     """
 
     shape: tuple[int, int, int]
     scatter: csr_array
     centers: np.ndarray
-    n_sources: np.ndarray
+    n_locations: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Cubes of voxels, those with sources: where the network computes.
+    """Cubes of voxels that hold locations. The network computes in these alone.
 
     Attributes
     ----------
-    voxels : ndarray of int, shape (side**3, n_blocks)
-        Voxels of the grid in each block.
+    voxels : ndarray of int, shape (block_side**3, n_blocks)
+        The voxels of each block, as indices into the flat grid.
     places : ndarray of int, shape (n_x, n_y, n_z)
-        Which block is at each place of the grid of blocks; ``n_blocks`` where there is none.
+        Index of the block at each place of the grid of blocks; ``n_blocks`` where there is none.
     """
 
     voxels: np.ndarray
@@ -54,80 +54,80 @@ class Blocks:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels of the grid along x, y and z."""
-        side = round(len(self.voxels) ** (1 / 3))
-        return tuple(side * n for n in self.places.shape)
+        """Number of voxels of the grid along x, y and z."""
+        block_side = round(len(self.voxels) ** (1 / 3))
+        return tuple(block_side * n for n in self.places.shape)
 
     def columns(self, voxels: np.ndarray) -> np.ndarray:
-        """Find voxels in ``voxels.ravel()``.
+        """Find voxels among those of all blocks.
 
         Parameters
         ----------
         voxels : ndarray of int, shape (n_voxels,)
-            Voxels of the grid with sources.
+            Voxels that hold locations, as indices into the flat grid.
 
         Returns
         -------
         columns : ndarray of int, shape (n_voxels,)
-            Their places in it.
+            Their indices into ``self.voxels.ravel()``.
         """
         order = np.argsort(self.voxels, axis=None)
         return order[np.searchsorted(self.voxels.ravel(), voxels, sorter=order)]
 
     def on_grid(self, values: np.ndarray) -> np.ndarray:
-        """Lay out the values of all blocks.
+        """Lay out the values of all blocks on the grid.
 
         Parameters
         ----------
-        values : ndarray, shape (n_samples, n_channels, side**3 * n_blocks)
-            Of ``voxels.ravel()``.
+        values : ndarray, shape (n_samples, n_channels, block_side**3 * n_blocks)
+            One value for each of ``self.voxels.ravel()``.
 
         Returns
         -------
         values : ndarray, shape (n_samples, n_channels, *grid)
-            On the grid; zero where there is no block.
+            The same values on the grid; zero where there is no block.
         """
         out = np.zeros((*values.shape[:2], np.prod(self.shape)), values.dtype)
         out[:, :, self.voxels.ravel()] = values
         return out.reshape(*values.shape[:2], *self.shape)
 
 
-def make_blocks(inside: np.ndarray, side: int) -> Blocks:
-    """Find the blocks with sources.
+def make_blocks(inside: np.ndarray, block_side: int) -> Blocks:
+    """Find the blocks that hold locations.
 
     Parameters
     ----------
     inside : ndarray of bool, shape grid
-        Voxels with sources; the sides of the grid are multiples of `side`.
-    side : int
-        Voxels along each side of a block.
+        Voxels that hold locations. Each side of the grid is a multiple of `block_side`.
+    block_side : int
+        Number of voxels along each side of a block.
 
     Returns
     -------
     blocks : Blocks
         The blocks.
     """
-    shape = tuple(n // side for n in inside.shape)
-    split = [part for n in shape for part in (n, side)]
+    shape = tuple(n // block_side for n in inside.shape)
+    split = [part for n in shape for part in (n, block_side)]
     voxels = np.arange(inside.size).reshape(split).transpose(1, 3, 5, 0, 2, 4)
-    voxels = voxels.reshape(side**3, -1)
+    voxels = voxels.reshape(block_side**3, -1)
     filled = inside.ravel()[voxels].any(axis=0)
     places = np.where(filled, np.cumsum(filled) - 1, filled.sum()).reshape(shape)
     return Blocks(voxels[:, filled], places)
 
 
 def make_grid(positions: np.ndarray, *, multiple: int = 1) -> Grid:
-    """Lay a grid around sources.
+    """Lay a grid around the locations of a source space.
 
-    Sources denser than the grid share voxels. Sources further apart than the grid, such as
-    those of a 10 or 20 mm volume, each fill the voxels nearest to them.
+    Locations that are denser than the grid share voxels. Locations that are further apart than
+    its voxels, such as those of a 10 or 20 mm volume, each fill the voxels nearest to them.
 
     Parameters
     ----------
-    positions : ndarray, shape (n_sources, 3)
+    positions : ndarray, shape (n_locations, 3)
         Positions in m, in the head frame.
     multiple : int
-        Round the grid's shape up to multiples of this.
+        Round each side of the grid up to a multiple of this.
 
     Returns
     -------
@@ -144,14 +144,14 @@ def make_grid(positions: np.ndarray, *, multiple: int = 1) -> Grid:
     shape = np.floor((positions.max(axis=0) + margin - low) / SPACING + 0.5).astype(int) + 1
     shape = tuple(int(n) for n in -(-shape // multiple) * multiple)
     voxel = np.ravel_multi_index(np.floor((positions - low) / SPACING + 0.5).astype(int).T, shape)
-    source = np.arange(len(positions))
+    location = np.arange(len(positions))
     centers = low + SPACING * np.indices(shape).reshape(3, -1).T
     if coarse:
         distance, nearest = tree.query(centers)
         near = distance < _REACH * pitch
-        near[voxel] = False  # these have their sources
+        near[voxel] = False  # these hold their own locations
         voxel = np.concatenate([voxel, np.flatnonzero(near)])
-        source = np.concatenate([source, nearest[near]])
-    parts = 1 / np.bincount(source, minlength=len(positions))[source]
-    scatter = csr_array((parts, (voxel, source)), shape=(len(centers), len(positions)))
+        location = np.concatenate([location, nearest[near]])
+    parts = 1 / np.bincount(location, minlength=len(positions))[location]
+    scatter = csr_array((parts, (voxel, location)), shape=(len(centers), len(positions)))
     return Grid(shape, scatter, centers, scatter.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Matching pursuit: the patches of cortex that explain the data best, one after the other."""
+"""Matching pursuit: find the patch that explains the data best, subtract its field, repeat."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 
 EXTENTS = (0.0, 0.013, 0.03)
-"""Standard deviations of the patches (m)."""
+"""Standard deviations of the Gaussian patches (m); 0 is a single voxel."""
 N_STEPS = 3
-"""Patches that are found one after the other."""
+"""Number of patches that are found one after the other."""
 EXPONENTS = (4, 16)
-"""Of the likelihood, powers of two: half the number of sensors would be right for gains without
-errors, and lower ones make broader maps."""
+"""Exponents of the likelihood, each a power of two. Half the number of sensors would be right for a
+gain without errors. Lower exponents make broader maps."""
 
-_LEAST = 1e-3  # share of the power that is left, at least
-_RIDGE = 0.01  # of the largest eigenvalue of a patch: directions that sensors hardly see
-_SEEN = 1e-4  # share of the gain's power that is left out with the weakest combinations of sensors
+LEAST = 1e-3
+"""Smallest share of the data's power that counts as left unexplained."""
+_RIDGE = 0.01  # of a patch's largest eigenvalue, for directions that the sensors hardly see
+_SEEN = 1e-4  # share of the gain's power in the combinations of sensors that are left out
 _TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class Pursuit:
-    """Fields of Gaussian patches around all voxels, prepared for matching pursuit.
+    """Fields of Gaussian patches around every voxel, prepared for matching pursuit.
 
     Attributes
     ----------
     basis : ndarray of float32, shape (n_seen, n_sensors)
-        Combinations of sensors that see sources, orthonormal.
+        Orthonormal combinations of sensors that see the source space.
     rows : ndarray of float32, shape (n_extents, n_voxels, n_orient, n_seen)
-        Whitened fields: their products with the data have the power that the patch explains.
+        Whitened fields. Their products with the data have the power that the patch explains.
     roots : ndarray of float32, shape (n_extents, n_voxels, n_orient, n_orient)
-        From these products to the moment at the centre of the patch.
+        Maps these products to the moment at the centre of the patch.
     sizes : ndarray of float32, shape (n_extents, n_voxels)
-        Sum of a patch whose centre is 1.
-    n_sources : ndarray of float32, shape (n_voxels,)
-        Sources in each voxel.
+        Sum over the locations of a patch that is 1 at its centre.
+    n_locations : ndarray of float32, shape (n_voxels,)
+        Number of locations in each voxel.
     kernels : list of tuple of ndarray
-        For each extent the profile along x, y and z.
+        Profiles along x, y and z for each extent but the single voxel.
     voxels : ndarray of int, shape (n_voxels,)
-        Where they are in the box.
+        Voxels that hold locations, as indices into the flat box.
     shape : tuple of int
-        The part of the grid that holds all voxels with sources.
+        Shape of the box, the part of the grid that holds all these voxels.
     """
 
     basis: np.ndarray
     rows: np.ndarray
     roots: np.ndarray
     sizes: np.ndarray
-    n_sources: np.ndarray
+    n_locations: np.ndarray
     kernels: list
     voxels: np.ndarray
     shape: tuple[int, int, int]
 
     def run(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find patches.
+        """Find N_STEPS patches, one after the other.
 
         Parameters
         ----------
@@ -64,12 +65,12 @@ class Pursuit:
         Returns
         -------
         maps : ndarray, shape (n_exponents, N_STEPS, n_voxels, n_times)
-            Strength in each voxel of the patch that a step finds: the mean over all patches,
-            weighted by their likelihood to each of the ``EXPONENTS``, scaled to the strength of
-            the best one.
+            Strength in each voxel after each step. It is the mean over all patches, weighted by
+            their likelihood to the power of each exponent, and scaled to the strength of the
+            best patch.
         left : ndarray, shape (N_STEPS, n_times)
-            Mean power, over the combinations of sensors that see sources, that is left after
-            each step: 1 for unit noise and nothing else.
+            Power that is left after each step, as a mean over the combinations of sensors.
+            Unit noise alone has 1.
 
         Notes
         -----
@@ -85,7 +86,7 @@ class Pursuit:
             product = self.rows.reshape(-1, n_seen) @ rest
             product = product.reshape(n_extents * n_voxels, n_orient, n_times)
             explained = np.einsum("not,not->nt", product, product)
-            share = np.maximum(1 - explained / power, _LEAST)
+            share = np.maximum(1 - explained / power, LEAST)
             best = share.argmin(axis=0)
             likely = share[best, every] / share
             moment = np.einsum(
@@ -108,35 +109,40 @@ class Pursuit:
         return np.stack(maps).transpose(2, 0, 1, 3), np.stack(powers)
 
     def _spread(self, strengths: np.ndarray) -> np.ndarray:
-        """Strength in each voxel, shape (n_voxels, n_maps), of patches around all voxels.
+        """Spread the strengths of whole patches over the voxels that they cover.
 
         Parameters
         ----------
         strengths : ndarray, shape (n_extents, n_voxels, n_maps)
-            Of whole patches.
+            Strength of the patch around each voxel.
+
+        Returns
+        -------
+        total : ndarray, shape (n_voxels, n_maps)
+            Strength in each voxel.
         """
         total = strengths[0].copy()
         box = np.zeros((int(np.prod(self.shape)), total.shape[1]), np.float32)
         for kernels, sizes, whole in zip(self.kernels, self.sizes[1:], strengths[1:], strict=True):
             box[self.voxels] = whole / sizes[:, None]
             blurred = blur(box.reshape(*self.shape, -1), kernels).reshape(box.shape)
-            total += blurred[self.voxels] * self.n_sources[:, None]
+            total += blurred[self.voxels] * self.n_locations[:, None]
         return total
 
 
 def make_pursuit(
-    fields: np.ndarray, n_sources: np.ndarray, voxels: np.ndarray, spacing: float
+    fields: np.ndarray, n_locations: np.ndarray, voxels: np.ndarray, spacing: float
 ) -> Pursuit:
-    """Prepare the fields of patches.
+    """Prepare the fields of patches around every voxel.
 
     Parameters
     ----------
     fields : ndarray, shape (nx, ny, nz, n_orient, n_sensors)
-        Sum of the whitened gains of the sources in each voxel.
-    n_sources : ndarray, shape (nx * ny * nz,)
-        Their number.
+        Sum of the whitened gains of the locations in each voxel.
+    n_locations : ndarray, shape (nx * ny * nz,)
+        Number of locations in each voxel.
     voxels : ndarray of int, shape (n_voxels,)
-        Voxels with sources.
+        Voxels that hold locations, as indices into the flat grid.
     spacing : float
         Side of a voxel (m).
 
@@ -155,7 +161,7 @@ def make_pursuit(
     voxels = np.ravel_multi_index(places, shape)
     fields, held = (
         np.ascontiguousarray(x.reshape(*whole, -1)[: shape[0], : shape[1], : shape[2]], np.float32)
-        for x in (flat @ basis.T, n_sources)
+        for x in (flat @ basis.T, n_locations)
     )
     rows, roots, sizes, kernels = [], [], [], []
     for extent in EXTENTS:
@@ -171,19 +177,19 @@ def make_pursuit(
         sizes.append(size.ravel()[voxels])
     return Pursuit(
         basis=basis, rows=np.stack(rows), roots=np.stack(roots), sizes=np.stack(sizes),
-        n_sources=held.ravel()[voxels], kernels=kernels, voxels=voxels, shape=shape,
+        n_locations=held.ravel()[voxels], kernels=kernels, voxels=voxels, shape=shape,
     )  # fmt: skip
 
 
 def blur(grids: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Convolve the first three axes with a symmetric profile each.
+    """Convolve grids along x, y and z.
 
     Parameters
     ----------
     grids : ndarray, shape (nx, ny, nz, n_grids)
         Any number of grids.
     kernels : tuple of ndarray, shapes (nx, nx), (ny, ny), (nz, nz)
-        Profiles around each place.
+        One convolution matrix for each axis.
 
     Returns
     -------
@@ -198,13 +204,13 @@ def blur(grids: np.ndarray, kernels: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def _profile(n: int, extent: float) -> np.ndarray:
-    """Matrix that convolves with a Gaussian of height 1."""
+    """Make the matrix that convolves with a Gaussian of height 1."""
     place = np.arange(n)
     return np.exp(-((place[:, None] - place) ** 2) / (2 * extent**2)).astype(np.float32)
 
 
 def whitened_fields(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(FF' + ridge)^(-1/2) F for each voxel, and the inverse root itself."""
+    """Whiten the field F of each voxel: (FF' + ridge)^(-1/2) F, and this inverse root."""
     values, vectors = np.linalg.eigh(fields @ fields.transpose(0, 2, 1))
     values = np.maximum(values, 0) + _RIDGE * np.maximum(values[:, -1:], 0) + _TINY
     root = (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)

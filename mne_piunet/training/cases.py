@@ -1,4 +1,4 @@
-"""Training examples: random sources in random heads, seen through another head's sensors."""
+"""Training examples: random sources whose data another head makes than the inverse knows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import numpy as np
 
 from mne_invkit.population.head import Head
 from mne_invkit.population.montages import draw_montage
-from mne_piunet.kernel.inputs import Physics, make_physics
+from mne_piunet._docs import fill_doc
+from mne_piunet.kernel.inputs import VoxelModel, make_voxel_model
 
-MAX_SOURCES = 20
-_SINGLE, _FOCAL, _NORMAL = 0.45, 0.15, 0.7  # shares: one source; a point; along the normals
-_FIXED = 0.4  # of the cortical cases know only the component along the normals
+_MAX_SOURCES = 20
+_SINGLE = 0.45  # share of the examples with one source
+_FOCAL = 0.15  # share of the sources that are a single location
+_NORMAL = 0.7  # share of the cortical examples whose sources point along the normals
+_FIXED = 0.4  # share of the cortical cases that know the component along the normals alone
 _EXTENT = (0.005, 0.04)  # m, standard deviation of a patch
 _SNR = (-5.0, 30.0)  # dB
-_BRAIN = 0.6  # largest share of the noise that is background activity
-_KNOWN = 0.7  # of the cases know the covariance of all noise, the others of the sensors'
-_SPREAD = 0.3  # of log standard deviations of sensor noise
-_MISJUDGED = 1.5  # dB, by which the noise's power is misjudged
+_BRAIN = 0.6  # largest share of the noise's power that is background activity
+_KNOWN = 0.7  # share of the cases that know the covariance of all noise, not of the sensors' alone
+_SPREAD = 0.3  # standard deviation of the logarithm of sensor noise
+_MISJUDGED = 1.5  # dB, standard deviation of the error in the noise's power
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,25 +30,26 @@ class Case:
 
     Attributes
     ----------
-    physics : Physics
-        What the inverse knows.
-    data_gain : ndarray, shape (n_rank, n_sources * 3)
-        What makes the data, whitened as the inverse's gain.
+    voxel_model : VoxelModel
+        The gain that the inverse knows.
+    data_gain : ndarray, shape (n_rank, n_locations * 3)
+        The gain that makes the data, whitened as the other one.
     noise_root : ndarray, shape (n_rank, n_rank)
         A square root of the covariance of the whitened noise.
-    positions, normals : ndarray, shape (n_sources, 3)
-        Of the sources; no normals in a volume.
+    positions, normals : ndarray, shape (n_locations, 3)
+        Positions and normals of the locations. A volume has no normals (None).
     fixed : bool
         Whether all sources point along the normals.
     """
 
-    physics: Physics
+    voxel_model: VoxelModel
     data_gain: np.ndarray
     noise_root: np.ndarray
     positions: np.ndarray
     normals: np.ndarray | None
     fixed: bool
 
+    @fill_doc
     def draw(
         self,
         n_samples: int,
@@ -59,58 +63,40 @@ class Case:
         Parameters
         ----------
         n_samples : int
-            How many.
-        rng : numpy.random.Generator
-            The generator.
+            Number of examples.
+        %(generator)s
         n_sources : int | None
-            Sources of each; drawn if None.
+            Number of sources in each example. None draws it.
         snr : float | None
-            Signal-to-noise ratio in dB; drawn if None.
+            Signal-to-noise ratio in dB. None draws it.
 
         Returns
         -------
         inputs : ndarray, shape (n_samples, N_INPUTS, *grid)
-            Of the network.
-        moments : ndarray, shape (n_samples, n_sources, 3)
-            True moments of the sources.
+            Inputs of the network.
+        targets : ndarray, shape (n_samples, 4, *grid)
+            What the network should answer.
         """
-        moments = np.stack([self._draw_sources(rng, n_sources) for _ in range(n_samples)])
-        signal = self.data_gain @ moments.reshape(n_samples, -1).T
-        noise = self.noise_root @ rng.standard_normal((len(signal), n_samples), np.float32)
-        db = rng.uniform(*_SNR, n_samples) if snr is None else np.full(n_samples, snr)
-        ratio = np.mean(noise**2, axis=0) / np.maximum(np.mean(signal**2, axis=0), 1e-30)
-        signal *= np.sqrt(ratio * 10 ** (db / 10)).astype(np.float32)
-        noise_power = np.mean(self.noise_root**2) * len(signal)
-        noise_power = noise_power * 10 ** (rng.normal(0, _MISJUDGED, n_samples) / 10)
-        inputs = self.physics.inputs(signal + noise, noise_power=noise_power)
-        return self.physics.blocks.on_grid(inputs), moments
+        moments = np.stack([self.draw_moments(rng, n_sources) for _ in range(n_samples)])
+        return self.inputs(moments, rng, snr), self.targets(moments)
 
-    def targets(self, moments: np.ndarray) -> np.ndarray:
-        """What the network should answer.
+    @fill_doc
+    def draw_moments(self, rng: np.random.Generator, n_sources: int | None = None) -> np.ndarray:
+        """Draw a few patches of unit norm times normal amplitudes.
 
         Parameters
         ----------
-        moments : ndarray, shape (n_samples, n_sources, 3)
-            True moments of the sources.
+        %(generator)s
+        n_sources : int | None
+            Number of patches. None draws it.
 
         Returns
         -------
-        targets : ndarray of float32, shape (n_samples, 4, *grid)
-            Moment and strength of each voxel. Opposite moments within a voxel cancel in its
-            moment and not in its strength. Strengths sum to 1.
+        moments : ndarray of float32, shape (n_locations, 3)
+            Moments of the locations.
         """
-        n_samples, n_sources, _ = moments.shape
-        grid = self.physics.grid
-        parts = np.concatenate([moments, np.linalg.norm(moments, axis=2)[:, :, None]], axis=2)
-        voxels = grid.scatter @ parts.transpose(1, 0, 2).reshape(n_sources, -1)
-        voxels = voxels.reshape(-1, n_samples, 4).transpose(1, 2, 0).astype(np.float32)
-        voxels /= voxels[:, 3:].sum(axis=2, keepdims=True)
-        return voxels.reshape(n_samples, 4, *grid.shape)
-
-    def _draw_sources(self, rng, n_sources) -> np.ndarray:
-        """Moments (n_sources, 3) of a few patches, each of unit norm times a normal amplitude."""
         if n_sources is None:
-            many = int(np.exp(rng.uniform(np.log(2), np.log(MAX_SOURCES + 1))))
+            many = int(np.exp(rng.uniform(np.log(2), np.log(_MAX_SOURCES + 1))))
             n_sources = 1 if rng.random() < _SINGLE else many
         along_normals = self.fixed or (self.normals is not None and rng.random() < _NORMAL)
         moments = np.zeros((len(self.positions), 3), np.float32)
@@ -130,18 +116,69 @@ class Case:
             moments += rng.standard_normal() * patch / np.linalg.norm(patch)
         return moments
 
+    @fill_doc
+    def inputs(
+        self, moments: np.ndarray, rng: np.random.Generator, snr: float | None = None
+    ) -> np.ndarray:
+        """Compute the network's inputs from noisy data of the moments.
 
+        Parameters
+        ----------
+        moments : ndarray, shape (n_samples, n_locations, 3)
+            True moments of the locations.
+        %(generator)s
+        snr : float | None
+            As for :meth:`draw`.
+
+        Returns
+        -------
+        inputs : ndarray, shape (n_samples, N_INPUTS, *grid)
+            Inputs of the network.
+        """
+        n_samples = len(moments)
+        signal = self.data_gain @ moments.reshape(n_samples, -1).T
+        noise = self.noise_root @ rng.standard_normal((len(signal), n_samples), np.float32)
+        db = rng.uniform(*_SNR, n_samples) if snr is None else np.full(n_samples, snr)
+        ratio = np.mean(noise**2, axis=0) / np.maximum(np.mean(signal**2, axis=0), 1e-30)
+        signal *= np.sqrt(ratio * 10 ** (db / 10)).astype(np.float32)
+        noise_power = np.mean(self.noise_root**2) * len(signal)
+        noise_power = noise_power * 10 ** (rng.normal(0, _MISJUDGED, n_samples) / 10)
+        inputs = self.voxel_model.inputs(signal + noise, noise_power=noise_power)
+        return self.voxel_model.blocks.on_grid(inputs)
+
+    def targets(self, moments: np.ndarray) -> np.ndarray:
+        """Compute what the network should answer.
+
+        Parameters
+        ----------
+        moments : ndarray, shape (n_samples, n_locations, 3)
+            True moments of the locations.
+
+        Returns
+        -------
+        targets : ndarray of float32, shape (n_samples, 4, *grid)
+            Moment and strength of each voxel. Opposite moments within a voxel cancel in its
+            moment, but not in its strength. Strengths sum to 1.
+        """
+        n_samples, n_locations, _ = moments.shape
+        grid = self.voxel_model.grid
+        parts = np.concatenate([moments, np.linalg.norm(moments, axis=2)[:, :, None]], axis=2)
+        voxels = grid.scatter @ parts.transpose(1, 0, 2).reshape(n_locations, -1)
+        voxels = voxels.reshape(-1, n_samples, 4).transpose(1, 2, 0).astype(np.float32)
+        voxels /= voxels[:, 3:].sum(axis=2, keepdims=True)
+        return voxels.reshape(n_samples, 4, *grid.shape)
+
+
+@fill_doc
 def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Case:
-    """Draw montage, noise and what the inverse knows of it.
+    """Draw a montage, its noise, and what the inverse knows of both.
 
     Parameters
     ----------
     head : Head
         The head.
-    rng : numpy.random.Generator
-        The generator.
-    multiple : int
-        The sides of the grid are multiples of this.
+    %(generator)s
+    %(multiple)s
 
     Returns
     -------
@@ -168,7 +205,9 @@ def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Cas
         gain = np.einsum("mnk,nk->mn", gain.reshape(len(gain), -1, 3), head.normals)
     normals = head.normals.astype(np.float32) if head.normals is not None else None
     return Case(
-        physics=make_physics(gain, head.positions, normals if fixed else None, multiple=multiple),
+        voxel_model=make_voxel_model(
+            gain, head.positions, normals if fixed else None, multiple=multiple
+        ),
         data_gain=(whitener @ data_gain).astype(np.float32),
         noise_root=np.linalg.cholesky(noise).astype(np.float32),
         positions=head.positions.astype(np.float32),
@@ -177,22 +216,24 @@ def draw_case(head: Head, rng: np.random.Generator, *, multiple: int = 8) -> Cas
     )
 
 
+@fill_doc
 def background(sensor: np.ndarray, gain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise of which a random share is activity of all sources, independent and alike.
+    """Mix sensor noise with background activity, in a random proportion.
+
+    All components are active in the background, independently and with the same power.
 
     Parameters
     ----------
     sensor : ndarray, shape (n_rank, n_rank)
-        Covariance of the noise of the sensors.
+        Covariance of the sensors' noise.
     gain : ndarray, shape (n_rank, n_components)
-        Gain of the sources.
-    rng : numpy.random.Generator
-        The generator.
+        Gain of all components.
+    %(generator)s
 
     Returns
     -------
     noise : ndarray, shape (n_rank, n_rank)
-        Covariance of the same trace.
+        Covariance of the mixture, of the same trace as `sensor`.
     """
     gain = gain.astype(np.float64)
     brain = gain @ gain.T
@@ -201,7 +242,18 @@ def background(sensor: np.ndarray, gain: np.ndarray, rng: np.random.Generator) -
 
 
 def reference_basis(kinds: np.ndarray) -> np.ndarray:
-    """Orthonormal rows, without the mean over electrodes, shape (n_rank, n_sensors)."""
+    """Make a basis of the sensors' data that leaves out the mean over electrodes.
+
+    Parameters
+    ----------
+    kinds : ndarray of str, shape (n_sensors,)
+        Kind of each sensor, as "eeg".
+
+    Returns
+    -------
+    basis : ndarray, shape (n_rank, n_sensors)
+        Orthonormal rows.
+    """
     basis = np.eye(len(kinds))
     eeg = np.flatnonzero(kinds == "eeg")
     if not len(eeg):

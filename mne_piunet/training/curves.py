@@ -1,23 +1,20 @@
-"""Picture of a training run."""
+"""Figure of a training run."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+from mne_invkit._files import write_whole
 
-def plot_curves(folder: Path):
-    """Draw loss and scores of a run over its steps.
+
+def plot_curves(folder: Path) -> None:
+    """Draw loss and scores of a run over its steps, and write them as ``curves.png``.
 
     Parameters
     ----------
     folder : pathlib.Path
         Folder of the run, with ``log.csv`` and ``scores.csv``.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
     """
     from matplotlib.figure import Figure
 
@@ -30,11 +27,12 @@ def plot_curves(folder: Path):
         right.plot(scores["step"], scores[name], marker=".", label=name)
     right.set(xlabel="step", ylabel="normalized EMD, unseen heads", ylim=(0, None))
     right.legend()
-    return figure
+    with write_whole(folder / "curves.png") as part:
+        figure.savefig(part, dpi=100, format="png")
 
 
 def _columns(path: Path) -> dict[str, list[float]]:
-    """Columns of numbers by their names."""
+    """Read the columns of a table of numbers, by their names."""
     with path.open(newline="") as file:
         names, *rows = csv.reader(file)
     return {name: [float(row[k]) for row in rows] for k, name in enumerate(names)}

@@ -1,9 +1,10 @@
-"""From a training run to the files that the package ships."""
+"""From a training run to the files of a model: weights, ONNX twin and model card."""
 
 from __future__ import annotations
 
 import csv
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch.export import Dim
 
+from mne_invkit._files import check_new, write_whole
+from mne_piunet._docs import fill_doc
 from mne_piunet.kernel.inputs import N_INPUTS
-from mne_piunet.net.unet import PatchUNet
+from mne_piunet.net.unet import UNet
 from mne_piunet.training.recipe import Recipe
-from mne_piunet.training.validation import LINES
-from mne_piunet.weights import ASSETS, Weights, load_piunet, sha256
+from mne_piunet.training.validation import CONDITIONS
+from mne_piunet.weights import FILES, Weights, load_piunet, sha256
 
 DOMAIN = (
     "Random heads of children and adults from the shells of the fsaverage template; 24 to 256 "
@@ -27,29 +30,28 @@ DOMAIN = (
 """What the training covers."""
 
 
-def export(run: Path, name: str = "default", *, folder: Path = ASSETS, commit: str = "") -> Weights:
-    """Write weights in half precision, their ONNX twin and the model card.
+@fill_doc
+def export(run: Path, path: Path, *, commit: str = "", overwrite: bool = False) -> Weights:
+    """Write the model that a training gave.
 
     Parameters
     ----------
     run : pathlib.Path
-        Folder of the run, see :func:`mne_piunet.training.loop.train`.
-    name : str
-        Name of the model.
-    folder : pathlib.Path
-        Where to write.
+        Folder of the run, see :func:`mne_piunet.training.train.train`.
+    %(model_path)s
     commit : str
-        Commit of the code that trained it.
+        Commit of the code that trained the model, for the card.
+    %(overwrite)s
 
     Returns
     -------
     weights : Weights
         The model as it will be loaded.
     """
+    check_model_path(path, overwrite=overwrite)
     recipe = Recipe.load(run / "recipe.json")
     state = torch.load(run / "checkpoint.ckpt", weights_only=True)
-    shape = {"widths": recipe.widths, "n_blocks": recipe.n_blocks, "patch": recipe.patch}
-    network = PatchUNet(**shape)
+    network = UNet(**recipe.network)
     prefix = "module."  # of the averaged weights
     averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
     network.load_state_dict(averaged)
@@ -61,51 +63,81 @@ def export(run: Path, name: str = "default", *, folder: Path = ASSETS, commit: s
         "hours": round(state["seconds"] / 3600, 2),
         "figures": _figures(run / "scores.csv"),
     }
-    return write_model(network, folder / f"{name}.safetensors", card, shape)
+    return write_model(network, path, card, recipe.network, overwrite=overwrite)
 
 
 def _figures(path: Path) -> dict[str, float]:
-    """Normalized earth mover's distances on unseen heads, at the end of a run."""
+    """Read the scores on unseen heads at the end of a run."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {k: float(v) for k, v in rows[-1].items() if k in LINES} if rows else {}
+    return {k: float(v) for k, v in rows[-1].items() if k in CONDITIONS} if rows else {}
 
 
-def write_model(network: PatchUNet, path: Path, about: dict, shape: dict) -> Weights:
+@fill_doc
+def check_model_path(path: Path, *, overwrite: bool = False) -> None:
+    """Raise unless a model can be written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File of the weights.
+    %(overwrite)s
+    """
+    if path.suffix != ".safetensors":
+        raise ValueError(f"The path of a model must end in .safetensors, got {path}.")
+    for suffix in FILES:
+        check_new(path.with_suffix(suffix), overwrite, how="overwrite=True (--overwrite)")
+
+
+@fill_doc
+def write_model(
+    network: UNet, path: Path, about: dict, arguments: dict, *, overwrite: bool = False
+) -> Weights:
     """Write a network, its ONNX twin and its card.
 
     Parameters
     ----------
-    network : PatchUNet
-        The network; its weights are rounded to half precision.
-    path : pathlib.Path
-        File to write, ``.safetensors``; twin and card lie beside it.
+    network : UNet
+        The network. Its weights are rounded to half precision.
+    %(model_path)s
     about : dict
-        What the card should say.
-    shape : dict
+        What the card says about the training.
+    arguments : dict
         Arguments that make such a network.
+    %(overwrite)s
 
     Returns
     -------
     weights : Weights
-        The model as it will be loaded.
+        The model, read back from its files.
     """
+    check_model_path(path, overwrite=overwrite)
     network = network.half().float().eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, path)
-    write_onnx(network, path.with_suffix(".onnx"))
-    files = [path, path.with_suffix(".onnx")]
-    card = {**about, "network": shape, "sha256": {f.suffix: sha256(f) for f in files}}
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        parts = {s: stack.enter_context(write_whole(path.with_suffix(s))) for s in FILES}
+        tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
+        save_file(tensors, parts[".safetensors"])
+        write_onnx(network, parts[".onnx"])
+        checksums = {suffix: sha256(parts[suffix]) for suffix in (".safetensors", ".onnx")}
+        card = {**about, "network": arguments, "sha256": checksums}
+        parts[".json"].write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return load_piunet(path)
 
 
-def write_onnx(network: PatchUNet, path: Path) -> None:
-    """Write a network for onnxruntime, for any batch and grid, its weights in half precision."""
-    step = network.multiple // network.patch
+def write_onnx(network: UNet, path: Path) -> None:
+    """Write a network for onnxruntime, for any batch and grid, with weights in half precision.
+
+    Parameters
+    ----------
+    network : UNet
+        The network.
+    path : pathlib.Path
+        File to write.
+    """
+    step = network.multiple // network.block_side
     places = torch.arange((2 * step) ** 3).reshape(2 * step, 2 * step, -1).clamp(max=7)
-    inputs = torch.zeros(2, N_INPUTS, 7 * network.patch**3)
-    of_inputs = {0: "batch", 2: Dim("n_blocks") * network.patch**3}
+    inputs = torch.zeros(2, N_INPUTS, 7 * network.block_side**3)
+    of_inputs = {0: "batch", 2: Dim("n_blocks") * network.block_side**3}
     of_places = {axis: Dim(name) * step for axis, name in enumerate("xyz")}
     torch.onnx.export(
         network, (inputs, places), path, input_names=["inputs", "places"],
@@ -124,7 +156,7 @@ def write_onnx(network: PatchUNet, path: Path) -> None:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), half))
         casts.append(onnx.helper.make_node("Cast", [half], [single], to=onnx.TensorProto.FLOAT))
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
-        del part.metadata_props[:]  # which name the files of the machine
+        del part.metadata_props[:]  # they hold paths of this machine
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import mne
 import numpy as np
-import torch
-from mne.utils import fill_doc, logger, verbose, warn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from mne.utils import logger, verbose, warn
 from tqdm import tqdm
 
+from mne_piunet._docs import fill_doc
 from mne_piunet.inference import torch_network
-from mne_piunet.net.unet import on_grid
-from mne_piunet.operator import PIUNet, free_gain, make_piunet, source_axes
+from mne_piunet.net.unet import run_network
+from mne_piunet.operator import PIUNet, make_piunet, xyz_gain
 from mne_piunet.training.cases import Case, background
-from mne_piunet.training.export import write_model
-from mne_piunet.training.loop import has_bfloat16, run_network, total_loss
+from mne_piunet.training.examples import CaseExamples
+from mne_piunet.training.export import check_model_path, write_model
+from mne_piunet.training.loop import Training
 from mne_piunet.training.recipe import Recipe
-from mne_piunet.training.validation import LINES, score_examples
+from mne_piunet.training.validation import CONDITIONS, Validation
 from mne_piunet.weights import Weights
 
 _N_CASES, _N_TESTS, _N_SAMPLES = 12, 4, 6
-_BATCH = 16
 _WRONG = 0.1  # relative error of the gain that makes the data
-_EMA = 0.99
-_WARMUP = 50  # steps
+_CHANGED = dict(batch_size=16, warmup=50, ema=0.99)  # where fine-tuning differs from the training
 
 
-@fill_doc
 @verbose
+@fill_doc
 def finetune_piunet(
     forward: mne.Forward,
     noise_cov: mne.Covariance | None = None,
@@ -48,35 +47,30 @@ def finetune_piunet(
 ) -> Weights:
     """Train a model further on one forward solution.
 
-    Sources are simulated as in the training, but all of them in this head, seen by these
-    sensors. The gain that makes their data is wrong by a tenth, in a way that differs between
-    the examples trained on and those that measure the gain.
+    Sources are simulated as in the training, but all in this head and seen by these sensors. The
+    gain that makes their data differs by a tenth from the forward solution. The errors of the
+    gain differ between the examples for training and those that compare the models.
 
     Parameters
     ----------
-    forward : mne.Forward
-        Forward solution of any source space.
-    noise_cov : mne.Covariance | None
-        Noise covariance of a single trial. None takes an ad hoc one, for a single sensor type.
-    path : path-like
-        File to write, ``.safetensors``; card and ONNX twin are written beside it.
+    %(fwd)s
+    %(noise)s
+    %(model_path)s
     minutes : float
-        How long to train. Interrupting (Ctrl-C) stops earlier, with what was learned.
+        Duration of the training. Ctrl-C ends it earlier and keeps what was learned so far.
     model : str | path-like | Weights
-        Where to start from.
+        The model to start from. Its card tells the weights of the loss.
     learning_rate : float
-        Of AdamW, falling to zero at the end.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    rng : int | numpy.random.Generator | None
-        Seed or generator of the examples.
+        Highest learning rate of AdamW. It falls to zero at the end.
+    %(overwrite)s
+    %(seed)s
     %(verbose)s
 
     Returns
     -------
     weights : Weights
-        The new model, or the one to start from if the new one is not better: then there is a
-        warning, and nothing is written.
+        The new model. If it is not better than `model`, there is a warning, nothing is written,
+        and `model` is returned.
 
     Examples
     --------
@@ -85,36 +79,59 @@ def finetune_piunet(
     >>> apply_piunet(evoked, forward, noise_cov, model=own)  # doctest: +SKIP
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path must end in .safetensors, got {path}.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True, or another path.")
+    check_model_path(path, overwrite=overwrite)
     if not minutes > 0:
         raise ValueError(f"minutes must be positive, got {minutes}.")
     rng = np.random.default_rng(rng)
     operator = make_piunet(_info(forward), forward, noise_cov, model=model, backend="torch")
-    network = torch_network(operator.weights)
+    weights = operator.network.weights
+    network = torch_network(weights)
     cases = [draw_similar(operator, rng) for _ in range(_N_CASES + _N_TESTS)]
-    tests = _examples(cases[_N_CASES:], rng)
-    before = score_examples(partial(run_network, network), tests)
-    steps = _train(network, cases[:_N_CASES], minutes, learning_rate, rng)
-    after = score_examples(partial(run_network, network), tests)
-    for line in LINES:
-        logger.info("%s: normalized EMD %.3f, was %.3f", line, after[line], before[line])
+    tests = Validation([(case, rng) for case in cases[_N_CASES:]], _N_SAMPLES)
+    recipe = Recipe.from_dict(weights.card.get("recipe", {}))
+    seed = int(rng.integers(2**31))
+    recipe = replace(recipe, learning_rate=learning_rate, seed=seed, **_CHANGED)
+    before = tests.score(partial(run_network, network))
+    training = Training(network, recipe)
+    try:
+        _train(training, CaseExamples(recipe, cases[:_N_CASES]), minutes)
+    except FloatingPointError as error:
+        warn(f"{error} The model from before is returned.")
+        return weights
+    network = training.average.eval()
+    after = tests.score(partial(run_network, network))
+    for condition in CONDITIONS:
+        logger.info(
+            "%s: normalized EMD %.3f, was %.3f", condition, after[condition], before[condition]
+        )
     if not np.mean(list(after.values())) < np.mean(list(before.values())):
         warn(
-            f"After {steps} steps the model is not better on this head ({after}) than before "
-            f"({before}), which is returned: train for longer than {minutes:g} minutes."
+            f"After {training.step} steps the model is not better on this head ({after}) than "
+            f"before ({before}). The model from before is returned: train for longer than "
+            f"{minutes:g} minutes."
         )
-        return operator.weights
-    card = {k: v for k, v in operator.weights.card.items() if k not in ("sha256", "network")}
-    card["finetuned"] = {"from": operator.weights.name, "steps": steps, "before": before,
-                         "after": after}  # fmt: skip
-    return write_model(network, path, card, operator.weights.card["network"])
+        return weights
+    card = {k: v for k, v in weights.card.items() if k not in ("sha256", "network")}
+    card["finetuned"] = {"from": weights.name, "steps": training.step,
+                         "before": before, "after": after}  # fmt: skip
+    return write_model(network, path, card, weights.card["network"], overwrite=overwrite)
+
+
+def _train(training: Training, examples: CaseExamples, minutes: float) -> None:
+    """Train until the time is over, or until Ctrl-C."""
+
+    def rate(training):
+        risen = min(1, (training.step + 1) / _CHANGED["warmup"])
+        return risen * 0.5 * (1 + math.cos(math.pi * training.seconds / (60 * minutes)))
+
+    bar = tqdm(total=60 * minutes, unit="s", disable=logger.level > logging.INFO)
+    with bar, suppress(KeyboardInterrupt):
+        for _ in training.steps(examples.batch, rate, minutes=minutes):
+            bar.update(min(training.seconds, 60 * minutes) - bar.n)
 
 
 def _info(forward: mne.Forward) -> mne.Info:
-    """Measurement info of the channels of a forward solution, which keeps only a part of it."""
+    """Complete the measurement info of a forward solution, which holds a part of it."""
     part = forward["info"]
     kinds = [mne.channel_type(part, k) for k in range(len(part["chs"]))]
     info = mne.create_info([ch["ch_name"] for ch in part["chs"]], 1.0, kinds)
@@ -125,23 +142,23 @@ def _info(forward: mne.Forward) -> mne.Info:
     return info
 
 
+@fill_doc
 def draw_similar(operator: PIUNet, rng: np.random.Generator) -> Case:
-    """Draw noise and a gain that makes data, close to what an operator believes.
+    """Draw noise and a gain that makes data, both similar to those of an operator.
 
     Parameters
     ----------
     operator : PIUNet
         The prepared forward solution.
-    rng : numpy.random.Generator
-        The generator.
+    %(generator)s
 
     Returns
     -------
     case : Case
-        Ready to draw examples from.
+        The case.
     """
     problem = operator.problem
-    gain = free_gain(problem)
+    gain = xyz_gain(problem)
     n_sensors = len(gain)
     mixing = np.eye(n_sensors) + _WRONG * rng.standard_normal((n_sensors,) * 2) / n_sensors**0.5
     data_gain = (mixing @ gain).astype(np.float32)
@@ -149,58 +166,10 @@ def draw_similar(operator: PIUNet, rng: np.random.Generator) -> Case:
     fixed = problem.n_orient == 1
     has_normals = fixed or problem.forward["src"].kind == "surface"
     return Case(
-        physics=operator.physics,
+        voxel_model=operator.voxel_model,
         data_gain=data_gain,
         noise_root=np.linalg.cholesky(noise).astype(np.float32),
         positions=problem.forward["source_rr"].astype(np.float32),
-        normals=source_axes(problem)[:, -1] if has_normals else None,
+        normals=problem.axes[:, -1].astype(np.float32) if has_normals else None,
         fixed=fixed,
     )
-
-
-def _examples(cases: list[Case], rng) -> dict[str, list]:
-    """Examples of each line, to score."""
-    examples = {}
-    for line, (n_sources, snr) in LINES.items():
-        drawn = [
-            (case, *case.draw(_N_SAMPLES, rng, n_sources=n_sources, snr=snr)) for case in cases
-        ]
-        examples[line] = [(inputs, case.targets(moments)) for case, inputs, moments in drawn]
-    return examples
-
-
-def _train(network, cases, minutes, learning_rate, rng) -> int:
-    """Train a network in place until the time is over, return the number of steps."""
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_EMA))
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    start, step, spent = time.monotonic(), 0, 0.0
-    network.train()
-    bar = tqdm(total=60 * minutes, unit="s", disable=logger.level > logging.INFO)
-    with bar:
-        try:
-            while spent < 60 * minutes:
-                case = cases[rng.integers(len(cases))]
-                inputs, moments = case.draw(_BATCH, rng)
-                inputs = torch.from_numpy(inputs)
-                targets = torch.from_numpy(case.targets(moments))
-                rate = min(1, (step + 1) / _WARMUP)
-                rate *= 0.5 * (1 + math.cos(math.pi * spent / (60 * minutes)))
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * rate
-                with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
-                    output = on_grid(network, inputs)
-                loss = total_loss(output, targets, inputs, Recipe(), generator)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                optimizer.step()
-                average.update_parameters(network)
-                step += 1
-                spent = time.monotonic() - start
-                bar.update(min(spent, 60 * minutes) - bar.n)
-        except KeyboardInterrupt:
-            logger.info("Interrupted after %d steps.", step)
-    network.load_state_dict(average.module.state_dict())
-    network.eval()
-    return step

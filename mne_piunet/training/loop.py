@@ -1,157 +1,167 @@
-"""The loop of a training, which can stop anywhere and go on."""
+"""The loop of every training: steps of a network on examples, until they or the time are over."""
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import time
-from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from mne.utils import logger, verbose
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
-from mne_invkit.population.draw import Population
-from mne_piunet.inference import torch_network
+from mne_invkit._files import write_whole
 from mne_piunet.kernel.inputs import MASK
 from mne_piunet.net.losses import losses, normalized_transport
-from mne_piunet.net.unet import PatchUNet, on_grid
-from mne_piunet.training.curves import plot_curves
-from mne_piunet.training.examples import Examples
-from mne_piunet.training.recipe import Recipe, _keep_recipe
-from mne_piunet.training.validation import LINES, Validation
-from mne_piunet.weights import load_piunet
-
-# %% Examples
+from mne_piunet.net.unet import UNet, on_grid
+from mne_piunet.training.recipe import Recipe
 
 
-# %% The loop
-
-
-@verbose
-def train(
-    recipe: Recipe,
-    population: Population,
-    folder: Path,
-    *,
-    held_out: Population | None = None,
-    minutes: float | None = None,
-    every: float = 5.0,
-    fabric: Fabric | None = None,
-    verbose=None,
-) -> Path:
-    """Train a network, or go on where the last run in the folder stopped.
+class Training:
+    """A network in training: all that a checkpoint keeps.
 
     Parameters
     ----------
+    network : UNet
+        The network, which is changed in place.
     recipe : Recipe
-        What to train.
-    population : Population
-        The heads.
-    folder : pathlib.Path
-        For checkpoints, the recipe and the log; what is there is resumed.
-    held_out : Population | None
-        Heads for validation, scored at each checkpoint.
-    minutes : float | None
-        Stop, with a checkpoint, after this time; None for no limit.
-    every : float
-        Minutes between checkpoints.
+        Optimizer, running average, terms of the loss and seed.
     fabric : lightning_fabric.Fabric | None
-        Devices and precision; by default the processor, in bfloat16 where it has that.
-    %(verbose)s
+        Devices and precision. None is the CPU, in bfloat16 if it computes in that.
 
-    Returns
-    -------
-    path : pathlib.Path
-        The checkpoint.
+    Attributes
+    ----------
+    average : torch.nn.Module
+        Network with the running average of the weights.
+    step : int
+        Number of steps taken.
+    seconds : float
+        Time that they took.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _keep_recipe(recipe, folder / "recipe.json")
-    if fabric is None:
-        precision = "bf16-mixed" if has_bfloat16() else "32-true"
-        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
-    torch.manual_seed(recipe.seed)
-    if recipe.start:
-        network = torch_network(load_piunet(recipe.start))
-    else:
-        network = PatchUNet(recipe.widths, recipe.n_blocks, recipe.patch)
-    network = network.train().to(memory_format=torch.channels_last_3d)  # for speed
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    model, optimizer = fabric.setup(network, optimizer)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-    state = dict(network=network, average=average, optimizer=optimizer, step=0, seconds=0.0)
-    checkpoint = folder / "checkpoint.ckpt"
-    if checkpoint.exists():
-        fabric.load(checkpoint, state)
-        logger.info("Resuming at step %d of %d.", state["step"], recipe.n_steps)
-    examples = Examples(recipe, population, network.multiple)
-    validation = held_out and Validation(held_out, multiple=network.multiple)
-    log = _Log(folder / "log.csv", ["step", "seconds", "loss"], state["step"])
-    scores = _Log(folder / "scores.csv", ["step", "seconds", *LINES], state["step"])
-    recent = deque(maxlen=50)
-    start = saved = time.monotonic()
-    before = state["seconds"]
 
-    def save():
-        state["seconds"] = before + time.monotonic() - start
-        fabric.save(folder / "checkpoint.tmp", state)
-        os.replace(folder / "checkpoint.tmp", checkpoint)
-        if validation:
-            found = validation.score(partial(run_network, average.module))
-            scores.add(state["step"], round(state["seconds"]), *found.values())
-            logger.info("Step %d: %s", state["step"], found)
-            plot_curves(folder).savefig(folder / "curves.png", dpi=100)
+    def __init__(self, network: UNet, recipe: Recipe, fabric: Fabric | None = None):
+        if fabric is None:
+            precision = "bf16-mixed" if has_bfloat16() else "32-true"
+            fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+        self.step, self.seconds = 0, 0.0
+        self._recipe, self._fabric = recipe, fabric
+        self._network = network.train().to(memory_format=torch.channels_last_3d)  # for speed
+        optimizer = torch.optim.AdamW(
+            network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._model, self._optimizer = fabric.setup(network, optimizer)
+        average = get_ema_multi_avg_fn(recipe.ema)
+        self._averaged = AveragedModel(network, multi_avg_fn=average)
 
-    with (
-        ThreadPoolExecutor(1) as ahead,
-        tqdm(total=recipe.n_steps, initial=state["step"], unit="step", smoothing=0.05) as bar,
-    ):
-        batch = ahead.submit(examples.batch, state["step"])
-        while state["step"] < recipe.n_steps:
-            step = state["step"]
-            inputs, targets = (fabric.to_device(x) for x in batch.result())
-            batch = ahead.submit(examples.batch, step + 1)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-            output = on_grid(model, inputs)
-            generator = torch.Generator().manual_seed(recipe.seed + step)
-            loss = total_loss(output, targets, inputs, recipe, generator)
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            fabric.clip_gradients(model, optimizer, max_norm=1.0)
-            optimizer.step()
-            average.update_parameters(network)
-            state["step"] += 1
-            bar.update()
-            recent.append(loss.item())
-            if not math.isfinite(recent[-1]):
-                raise RuntimeError(f"The loss is not finite at step {step}; the checkpoint stands.")
-            now = time.monotonic()
-            if state["step"] % recent.maxlen == 0:
-                log.add(state["step"], round(before + now - start), np.mean(recent))
-                bar.set_postfix(loss=f"{np.mean(recent):.3f}")
-            if now - saved > 60 * every:
-                save()
-                saved = now
-            if minutes is not None and now - start > 60 * minutes:
-                break
-        batch.cancel()
-    save()
-    return checkpoint
+    @property
+    def average(self) -> UNet:
+        """Network with the running average of the weights."""
+        return self._averaged.module
+
+    def steps(
+        self,
+        batch: Callable[[int], tuple[Tensor, Tensor]],
+        rate: Callable[[Training], float],
+        *,
+        n_steps: int | None = None,
+        minutes: float | None = None,
+    ) -> Iterator[float]:
+        """Train step by step; whoever iterates logs, saves, validates, or breaks off.
+
+        Parameters
+        ----------
+        batch : callable
+            From the number of the step to inputs and targets. It is called one step ahead, in a
+            thread.
+        rate : callable
+            From the training to the factor of the learning rate.
+        n_steps : int | None
+            Stop when `step` reaches this number.
+        minutes : float | None
+            Stop after this time, but not before one step.
+
+        Yields
+        ------
+        loss : float
+            Loss of the step.
+        """
+        limit = math.inf if n_steps is None else n_steps
+        deadline = math.inf if minutes is None else self.seconds + 60 * minutes
+        start = time.monotonic() - self.seconds
+        if self.step >= limit:
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(batch, self.step)
+            while self.step < limit:
+                inputs, targets = (self._fabric.to_device(x) for x in coming.result())
+                if self.step + 1 < limit:
+                    coming = ahead.submit(batch, self.step + 1)
+                loss = self._take_step(inputs, targets, rate(self))
+                self.seconds = time.monotonic() - start
+                yield loss
+                if self.seconds >= deadline:
+                    break
+
+    def _take_step(self, inputs: Tensor, targets: Tensor, rate: float) -> float:
+        """Take one step; return its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * rate
+        output = on_grid(self._model, inputs)
+        generator = torch.Generator().manual_seed(self._recipe.seed + self.step)
+        loss = total_loss(output, targets, inputs, self._recipe, generator)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is not finite at step {self.step}: lower the learning rate."
+            )
+        self._optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._fabric.clip_gradients(self._model, self._optimizer, max_norm=1.0)
+        self._optimizer.step()
+        self._averaged.update_parameters(self._network)
+        self.step += 1
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        """
+        with write_whole(path) as part:
+            self._fabric.save(part, self._state())
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            File that :meth:`save` wrote.
+        """
+        state = self._state()
+        self._fabric.load(path, state)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _state(self) -> dict:
+        return dict(
+            network=self._network, average=self._averaged, optimizer=self._optimizer,
+            step=self.step, seconds=self.seconds,
+        )  # fmt: skip
 
 
 def has_bfloat16() -> bool:
-    """Tell whether the processor computes in bfloat16; where it does not, that is emulated."""
+    """Tell whether the CPU computes in bfloat16, and does not emulate it.
+
+    Returns
+    -------
+    has_bfloat16 : bool
+        Whether it does.
+    """
     # private: torch 2.6 has no public name for it; absent where torch has no oneDNN
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
@@ -159,39 +169,26 @@ def has_bfloat16() -> bool:
 def total_loss(
     output: Tensor, targets: Tensor, inputs: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
-    """Weighted sum of the terms of :func:`mne_piunet.net.losses.losses` and of the transport."""
+    """Sum the terms of the loss with the weights of a recipe.
+
+    Parameters
+    ----------
+    output, targets : Tensor, shape (batch, 4, *grid)
+        Moments and strengths.
+    inputs : Tensor, shape (batch, N_INPUTS, *grid)
+        Inputs of the network.
+    recipe : Recipe
+        Weights of the terms.
+    generator : torch.Generator
+        Draws what is random in the terms.
+
+    Returns
+    -------
+    loss : Tensor
+        The weighted sum.
+    """
     mask = inputs[:, MASK : MASK + 1]
     terms = losses(output, targets, mask, generator)
     if recipe.transport:
         terms["transport"] = normalized_transport(output[:, 3:], targets[:, 3:], mask, generator)
     return sum(getattr(recipe, name) * term for name, term in terms.items())
-
-
-def _schedule(step: int, recipe: Recipe) -> float:
-    """Factor of the learning rate."""
-    left = (recipe.n_steps - step) / (recipe.cooldown * recipe.n_steps)
-    return min(1.0, (step + 1) / recipe.warmup, left)
-
-
-@torch.inference_mode()
-def run_network(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """Apply a network to arrays on the grid."""
-    return on_grid(network, torch.from_numpy(inputs)).numpy()
-
-
-class _Log:
-    """Rows of a CSV file; those after `step`, which a resumed run repeats, are dropped."""
-
-    def __init__(self, path: Path, names: list[str], step: int):
-        self._path = path
-        rows = []
-        if path.exists():
-            with path.open(newline="") as file:
-                rows = [row for row in csv.reader(file)][1:]
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([names, *(r for r in rows if int(r[0]) <= step)])
-
-    def add(self, *values) -> None:
-        """Append a row."""
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow([f"{v:.5g}" if isinstance(v, float) else v for v in values])

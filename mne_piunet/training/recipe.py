@@ -1,50 +1,55 @@
-"""All that defines a training run."""
+"""What defines a training run."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from mne_invkit._files import write_whole
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that defines a training run.
+    """What defines a training run.
 
     Attributes
     ----------
     n_heads : int
-        Heads of the population, of the seeds 0, 1, ...
-    widths, n_blocks, patch
-        As for :class:`mne_piunet.net.unet.PatchUNet`.
+        Number of heads in the population. Their seeds are 0, 1, ...
+    widths, n_residual, block_side
+        Arguments of :class:`mne_piunet.net.unet.UNet`.
     n_steps, batch_size : int
-        Steps, and examples of each.
+        Number of steps, and of examples in each step.
     n_cases : int
-        Cases (head, montage, noise) in use at a time; each batch draws from `mixed` of them.
+        Number of cases (head, montage, noise) in use at a time.
     mixed : int
-        Cases of a batch.
+        Number of these cases that each batch draws its examples from.
     lifetime : int
-        Steps after which a case is replaced by a new one.
-    learning_rate, weight_decay, warmup, cooldown : float
-        Of AdamW; a linear rise over `warmup` steps, and a linear fall to zero over the share
-        `cooldown` of all steps at the end.
-    lines, pyramid, direction, moment : float
+        Number of steps after which a new case replaces an old one.
+    learning_rate, weight_decay : float
+        Arguments of AdamW.
+    warmup : int
+        Number of steps over which the learning rate rises linearly.
+    cooldown : float
+        Share of all steps, at the end, over which it falls linearly to zero.
+    sliced, pyramid, direction, moment : float
         Weights of the terms of :func:`mne_piunet.net.losses.losses`.
     transport : float
-        Weight of the earth mover's distance itself, normalized; exact, so it takes a few ms more
-        for each example.
+        Weight of the exact, normalized earth mover's distance. Unless it is zero, each example
+        takes a few ms more.
     ema : float
-        Decay of the running average of the weights, which is what is kept.
+        Decay of the running average of the network's weights. The average is what is kept.
     seed : int
-        Seed of the weights and of all examples.
+        Seed of the network's weights and of all examples.
     start : str
-        Name or file of the model to start from; random weights if empty.
+        Name or file of the model to start from. Weights are random if it is empty.
     """
 
     n_heads: int = 64
     widths: tuple[int, ...] = (16, 64)
-    n_blocks: tuple[int, ...] = (1, 4)
-    patch: int = 2
+    n_residual: tuple[int, ...] = (1, 4)
+    block_side: int = 2
     n_steps: int = 60_000
     batch_size: int = 16
     n_cases: int = 16
@@ -54,7 +59,7 @@ class Recipe:
     weight_decay: float = 1e-2
     warmup: int = 200
     cooldown: float = 0.3
-    lines: float = 1.0
+    sliced: float = 1.0
     pyramid: float = 1.0
     direction: float = 0.3
     moment: float = 0.1
@@ -64,22 +69,69 @@ class Recipe:
     start: str = ""
 
     def as_dict(self) -> dict:
-        """Return the fields, for a file."""
-        return asdict(self)
+        """Return the fields as they are written to a file.
+
+        Returns
+        -------
+        fields : dict
+            Fields by name, with lists in the place of tuples.
+        """
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def network(self) -> dict:
+        """Arguments of :class:`mne_piunet.net.unet.UNet`."""
+        return {name: self.as_dict()[name] for name in ("widths", "n_residual", "block_side")}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Recipe:
+        """Make a recipe from what a file holds.
+
+        Parameters
+        ----------
+        values : dict
+            Fields by name. Those that are missing take their defaults.
+
+        Returns
+        -------
+        recipe : Recipe
+            The recipe.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"A recipe has no {', '.join(unknown)}: its fields are {known}.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Read a recipe from a JSON file."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        """Read a recipe.
 
+        Parameters
+        ----------
+        path : pathlib.Path
+            A JSON file.
 
-def _keep_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the recipe, or check that the folder belongs to the same one."""
-    text = json.dumps(recipe.as_dict(), indent=1)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{path.parent} holds a run of another recipe: pass another folder, or the recipe "
-            f"in {path.name} to resume it."
-        )
-    path.write_text(text, encoding="utf-8")
+        Returns
+        -------
+        recipe : Recipe
+            The recipe.
+        """
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def keep(self, folder: Path) -> None:
+        """Write the recipe to the folder of a run, or check that the run there has the same one.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Folder of the run, which is made if need be.
+        """
+        path = folder / "recipe.json"
+        if not path.exists():
+            with write_whole(path) as part:
+                part.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        elif Recipe.load(path) != self:
+            raise ValueError(
+                f"{folder} holds a run of another recipe: pass another folder, or the recipe in "
+                f"{path.name} to resume it."
+            )

@@ -7,7 +7,7 @@ import pytest
 
 from mne_piunet.kernel.champagne import _MISFIT, SWEEPS
 from mne_piunet.kernel.grid import SPACING
-from mne_piunet.kernel.inputs import make_physics
+from mne_piunet.kernel.inputs import make_voxel_model
 
 N_SENSORS = 40
 POSITIONS = SPACING * np.indices((8, 9, 7)).reshape(3, -1).T
@@ -25,10 +25,10 @@ def make_gain(n_orient, seed=0):
 
 @pytest.fixture(scope="module", params=[1, 3])
 def prepared(request):
-    """Gain of fixed or free sources, and what is prepared from it."""
+    """Gain of fixed or free orientations, and the voxel model of it."""
     gain = make_gain(request.param)
     normals = np.tile([0.0, 0.0, 1.0], (len(POSITIONS), 1)) if request.param == 1 else None
-    return gain, make_physics(gain, POSITIONS, normals, multiple=4)
+    return gain, make_voxel_model(gain, POSITIONS, normals, multiple=4)
 
 
 def recording(gain, centers, extent=0.02, noise=0.01, seed=1):
@@ -47,8 +47,8 @@ def recording(gain, centers, extent=0.02, noise=0.01, seed=1):
 
 def test_sweeps_are_the_formula(prepared):
     """As dense matrices of double precision have it."""
-    gain, physics = prepared
-    learner = physics.sparse
+    gain, voxel_model = prepared
+    learner = voxel_model.sparse
     data = recording(gain, [50, 400])
     power = learner.prior.astype(float) * np.sum((learner.basis @ data) ** 2)
     fields, seen = learner.fields.astype(float), (learner.basis @ data)[:, 0].astype(float)
@@ -64,8 +64,8 @@ def test_sweeps_are_the_formula(prepared):
 
 
 def test_cost_never_rises(prepared):
-    gain, physics = prepared
-    learner = physics.sparse
+    gain, voxel_model = prepared
+    learner = voxel_model.sparse
     data = recording(gain, [20, 250, 480])
     seen = (learner.basis @ data)[:, 0].astype(float)
     fields = learner.fields.astype(float)
@@ -80,11 +80,11 @@ def test_cost_never_rises(prepared):
 
 
 def test_maps_hold_what_the_patches_have(prepared):
-    gain, physics = prepared
-    learner = physics.sparse
+    gain, voxel_model = prepared
+    learner = voxel_model.sparse
     data = recording(gain, [100])
     maps = learner.run(data)
-    assert maps.shape == (len(SWEEPS), len(physics.voxels), 1)
+    assert maps.shape == (len(SWEEPS), len(voxel_model.voxels), 1)
     assert (maps >= 0).all()
     strengths = [s for _, s in islice(learner.sweeps(data), max(SWEEPS))]
     for k, sweep in enumerate(SWEEPS):
@@ -94,11 +94,13 @@ def test_maps_hold_what_the_patches_have(prepared):
 
 def test_a_patch_of_the_dictionary_has_its_field(prepared):
     """The field of a patch is that of its map, where moments have the same direction."""
-    gain, physics = prepared
-    learner = physics.sparse
+    gain, voxel_model = prepared
+    learner = voxel_model.sparse
     for patch in (0, len(learner.fields) // 2, -1):
         share = np.zeros(len(POSITIONS))
-        share[physics.grid.scatter[physics.voxels].argmax(axis=1)] = learner.spread[:, patch]
+        share[voxel_model.grid.scatter[voxel_model.voxels].argmax(axis=1)] = learner.spread[
+            :, patch
+        ]
         columns = gain.reshape(N_SENSORS, len(POSITIONS), -1)
         wanted = learner.basis @ np.einsum("mno,n->mo", columns, share)
         field = learner.fields[patch].T
@@ -107,10 +109,10 @@ def test_a_patch_of_the_dictionary_has_its_field(prepared):
 
 def test_patches_are_found_together(prepared):
     """Most strength lies around two patches, some around each, more than after few sweeps."""
-    gain, physics = prepared
+    gain, voxel_model = prepared
     data = recording(gain, [8, len(POSITIONS) - 9], extent=0.01)
-    first, *_, last = physics.sparse.run(data, 1e-4 * np.mean(data**2))[:, :, 0]
-    places = physics.grid.centers[physics.voxels]
+    first, *_, last = voxel_model.sparse.run(data, 1e-4 * np.mean(data**2))[:, :, 0]
+    places = voxel_model.grid.centers[voxel_model.voxels]
     around = np.linalg.norm(places[:, None] - POSITIONS[[8, -9]], axis=2) < 0.025
     near = around.any(axis=1)
     assert last[near].sum() / last.sum() > 0.7
@@ -119,25 +121,25 @@ def test_patches_are_found_together(prepared):
 
 
 def test_each_sample_is_learned_by_itself(prepared):
-    gain, physics = prepared
+    gain, voxel_model = prepared
     data = np.concatenate([recording(gain, [k], seed=k) for k in (30, 200, 450)], axis=1)
     noise = np.array([0.1, 1.0, 10.0])
-    together = physics.sparse.run(data, noise)
+    together = voxel_model.sparse.run(data, noise)
     for k in range(3):
-        alone = physics.sparse.run(data[:, [k]], noise[k])[:, :, 0]
+        alone = voxel_model.sparse.run(data[:, [k]], noise[k])[:, :, 0]
         np.testing.assert_allclose(together[:, :, k], alone, rtol=1e-2, atol=1e-3 * alone.max())
 
 
 def test_scale_of_data_and_noise_is_the_scale_of_the_maps(prepared):
-    gain, physics = prepared
+    gain, voxel_model = prepared
     data = recording(gain, [321])
-    maps = physics.sparse.run(data, 0.1)
-    larger = physics.sparse.run(10 * data, 10.0)
+    maps = voxel_model.sparse.run(data, 0.1)
+    larger = voxel_model.sparse.run(10 * data, 10.0)
     np.testing.assert_allclose(larger, 10 * maps, rtol=1e-2, atol=1e-3 * larger.max())
 
 
 def test_silence_has_no_patches(prepared):
-    _, physics = prepared
-    maps = physics.sparse.run(np.zeros((N_SENSORS, 2), np.float32))
+    _, voxel_model = prepared
+    maps = voxel_model.sparse.run(np.zeros((N_SENSORS, 2), np.float32))
     assert np.isfinite(maps).all()
     assert not maps.any()

@@ -14,7 +14,7 @@ def places():
     """Positions on a grid, the grid, and indices of its voxels."""
     corners = SPACING * np.indices((8, 9, 7)).reshape(3, -1).T
     grid = make_grid(corners, multiple=4)
-    return corners, grid, np.flatnonzero(grid.n_sources)
+    return corners, grid, np.flatnonzero(grid.n_locations)
 
 
 def smooth_gain(positions, n_orient, seed=0):
@@ -37,7 +37,7 @@ def prepare(places, n_orient):
     fields = (grid.scatter @ columns.reshape(len(positions), -1)).reshape(
         *grid.shape, n_orient, N_SENSORS
     )
-    return gain, make_pursuit(fields, grid.n_sources, voxels, SPACING)
+    return gain, make_pursuit(fields, grid.n_locations, voxels, SPACING)
 
 
 def patch(positions, center, extent):
