@@ -1,4 +1,4 @@
-"""Training examples: random sources whose data another head makes than the inverse knows."""
+"""Training examples: random sources, whose data come from another gain than the inverse knows."""
 
 from __future__ import annotations
 

@@ -98,6 +98,7 @@ def finetune_piunet(
     except FloatingPointError as error:
         warn(f"{error} The model from before is returned.")
         return weights
+    logger.info("Trained for %d steps.", training.step)
     network = training.average.eval()
     after = tests.score(partial(run_network, network))
     for condition in CONDITIONS:

@@ -25,7 +25,7 @@ from mne_piunet.training.recipe import Recipe
 from mne_piunet.training.validation import CONDITIONS, Validation, held_out_cases
 from mne_piunet.weights import load_piunet
 
-_WINDOW = 50  # steps; the log has the mean loss of each so many
+_WINDOW = 50  # number of steps that each row of the log is the mean of
 
 
 @verbose
