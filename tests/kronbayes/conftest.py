@@ -1,7 +1,7 @@
 """Recordings and fits that the tests of kronbayes share; do not change them in place."""
 
 import pytest
-from conftest import read_auditory
+from recordings import read_auditory
 
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_kronbayes import fit_kron_bayes

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
-from conftest import CENTER
+from recordings import CENTER
 from scipy.linalg import block_diag
 
 from mne_invkit.simulation.evoked import simulate_evoked

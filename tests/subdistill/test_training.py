@@ -256,7 +256,7 @@ if __name__ == "__main__":
 def test_two_processes(tmp_path):
     """Both have the same student, and the files are written once."""
     script, folder = tmp_path / "train.py", tmp_path / "run"
-    tests = str(Path(__file__).parents[1])
+    tests = str(Path(__file__).parents[1] / "helpers")
     script.write_text(TWO_PROCESSES.format(tests=tests, folder=str(folder)))
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

@@ -6,9 +6,9 @@ from functools import partial
 import mne
 import numpy as np
 import pytest
-from conftest import read_auditory
 from mne.inverse_sparse.mxne_inverse import _prepare_gain
 from mne.minimum_norm import apply_inverse, make_inverse_operator
+from recordings import read_auditory
 
 from mne_invkit.inverse.problem import prepare_problem
 from mne_invkit.inverse.stc import make_stc

@@ -1,16 +1,16 @@
 """Numbers that a change of the code's form must not move; run this file to write them anew.
 
-``python tests/frozen.py`` writes ``tests/frozen.json``. Do so only where the numbers are meant to
+``python tests/helpers/frozen.py`` writes ``frozen.json``. Do so only where the numbers are meant to
 change, and say in the commit which and why.
 """
 
 import json
-import sys
 from functools import cache
 from pathlib import Path
 
 import mne
 import numpy as np
+from recordings import read_auditory
 
 from mne_invkit.datasets import load_sep
 from mne_invkit.heads.conductivity import change_skull
@@ -182,10 +182,7 @@ def compare(found, frozen, rtol: float, path: str = "") -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    from conftest import read_auditory
-
-    folder = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(__file__).parents[3] / "shared" / "data"
     numbers = {
         "machine": machine(),
         "sep": sep_numbers(),
