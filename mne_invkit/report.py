@@ -35,7 +35,7 @@ def make_report(
     subject: str | None = None,
     subjects_dir=None,
     trans=None,
-    times: Sequence[float] = (),
+    times: Sequence[float] | None = None,
     title: str = "Source estimates",
     verbose=None,
 ) -> mne.Report:
@@ -51,8 +51,8 @@ def make_report(
         The forward solution the estimates were made with.
     %(subject_of_stc)s
     %(trans_of_forward)s
-    times : sequence of float
-        Times in s to draw, besides the peak of every solver.
+    times : sequence of float | None
+        Times in s to draw for every solver; None for the time of the maximum of each solver.
     title : str
         Title of the report.
     %(verbose)s
@@ -74,7 +74,8 @@ def make_report(
     src = forward["src"]
     peaks = {name: take_snapshot(result.stc, src, **where) for name, result in results.items()}
     figures = {name: _figures(result, peaks[name]) for name, result in results.items()}
-    times = [*times, *(snapshot.time for snapshot in peaks.values())]
+    if times is None:
+        times = [snapshot.time for snapshot in peaks.values()]
 
     report = mne.Report(title=title)
     report.add_html(_comparison(figures), "Summary", tags=_TAGS, section="Summary")

@@ -8,7 +8,12 @@ from functools import cached_property
 import mne
 import numpy as np
 
-from mne_invkit.heads.template import template_source_space, template_trans
+from mne_invkit.heads.template import (
+    SUBJECT,
+    template_source_space,
+    template_subjects_dir,
+    template_trans,
+)
 from mne_invkit.inverse.result import Result
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.solvers.registry import Solver
@@ -107,7 +112,11 @@ def make_case(solver: Solver, kind: str, **options) -> Case:
     if kind in ("surface", "mixed"):
         src = template_source_space(spacing="ico3")
     if kind in ("volume", "mixed"):
-        volume = template_source_space("volume", pos=20.0)
+        subjects_dir = template_subjects_dir()
+        volume = mne.setup_volume_source_space(
+            SUBJECT, pos=20.0, surface=subjects_dir / SUBJECT / "bem" / "inner_skull.surf",
+            subjects_dir=subjects_dir, add_interpolator=False,
+        )  # fmt: skip
         src = volume if src is None else src + volume
     if kind == "discrete":
         rng = np.random.default_rng(0)
