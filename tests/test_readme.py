@@ -51,3 +51,13 @@ def test_quick_start_has_two_commands():
 def test_pictures_are_there():
     for path in re.findall(r"!\[[^\]]*\]\((.*?)\)", README):
         assert (Path(__file__).parents[1] / path).is_file()
+
+
+def test_contributing_names_every_file():
+    """The picture of the house shows each of its files."""
+    root = Path(__file__).parents[1]
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    packages = ("mne_invkit", "mne_kronbayes", "mne_piunet", "subdistill")
+    names = {path.name for package in packages for path in (root / package).rglob("*.py")}
+    assert len(names) > 70
+    assert not [name for name in names if name not in text and name != "__init__.py"]
