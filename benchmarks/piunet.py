@@ -69,7 +69,7 @@ EXTENT = (0.005, 0.04)  # m
 ACTIVE = 0.1  # of the strongest source
 RESULTS = Path(__file__).with_name("piunet.csv")
 COLUMNS = Path(__file__).with_name("piunet_columns.csv")
-KEYS = ("head", "line", "sample", "solver")
+KEYS = ("head", "condition", "sample", "solver")
 FIELDS = [*KEYS, "seconds", "error", "emd", *METRICS]
 
 
@@ -90,10 +90,10 @@ def draw_moments(head: Head, n_sources: int, rng: np.random.Generator) -> np.nda
 
 
 def draw_sample(
-    bench: Bench, line: str, rng: np.random.Generator
+    bench: Bench, condition: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, mne.EvokedArray]:
     """Moments (A m) and their data, in white noise of the same power for all."""
-    n_sources, snr = CONDITIONS[line]
+    n_sources, snr = CONDITIONS[condition]
     moments = draw_moments(bench.head, n_sources, rng)
     signal = bench.head.data_gain @ moments.ravel()
     signal -= signal.mean()
@@ -126,13 +126,15 @@ def score(truth: np.ndarray, estimate: np.ndarray, positions: np.ndarray) -> dic
     }
 
 
-def run_sample(bench: Bench, head: str, line: str, sample: int, solvers: list[str]) -> list[dict]:
+def run_sample(
+    bench: Bench, head: str, condition: str, sample: int, solvers: list[str]
+) -> list[dict]:
     """Rows of one sample; the distance of an estimate that failed counts 1."""
-    seed = [abs(bench.head.seed), list(CONDITIONS).index(line), sample]
-    truth, evoked = draw_sample(bench, line, np.random.default_rng(seed))
+    seed = [abs(bench.head.seed), list(CONDITIONS).index(condition), sample]
+    truth, evoked = draw_sample(bench, condition, np.random.default_rng(seed))
     rows = []
     for name in solvers:
-        row = dict(zip(KEYS, (head, line, sample, name), strict=True), error="")
+        row = dict(zip(KEYS, (head, condition, sample, name), strict=True), error="")
         solve = bench.solver(name)
         start = time.perf_counter()
         try:
@@ -147,12 +149,12 @@ def run_sample(bench: Bench, head: str, line: str, sample: int, solvers: list[st
     return rows
 
 
-def run_task(folder, model, head, line, sample, solvers) -> list[dict]:
+def run_task(folder, model, head, condition, sample, solvers) -> list[dict]:
     """As :func:`run_sample`, in any process."""
     with mne.use_log_level("error"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence, rank: the scores tell
         bench = load_bench(head, folder, model)
-        return run_sample(bench, head, line, sample, solvers)
+        return run_sample(bench, head, condition, sample, solvers)
 
 
 # %% Accuracy: all
@@ -163,10 +165,12 @@ def run_accuracy(args) -> None:
         heads = build_heads(args.heads)
     done = {tuple(row[key] for key in KEYS) for row in read_rows(RESULTS)}
     todo = []
-    for head, line, sample in itertools.product(heads, CONDITIONS, range(args.samples)):
-        missing = [name for name in args.solvers if (head, line, str(sample), name) not in done]
+    for head, condition, sample in itertools.product(heads, CONDITIONS, range(args.samples)):
+        missing = [
+            name for name in args.solvers if (head, condition, str(sample), name) not in done
+        ]
         if missing:
-            todo.append(delayed(run_task)(args.heads, args.model, head, line, sample, missing))
+            todo.append(delayed(run_task)(args.heads, args.model, head, condition, sample, missing))
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
@@ -182,12 +186,12 @@ def run_accuracy(args) -> None:
 
 
 def run_smoke(args) -> None:
-    """One sample of each line for two solvers; any error ends it."""
+    """One sample of each condition for two solvers; any error ends it."""
     with mne.use_log_level("error"):
         bench = Bench(template_head(), args.model)
         rows = [
-            row for line in CONDITIONS
-            for row in run_sample(bench, "template", line, 0, ["piunet", "eLORETA"])
+            row for condition in CONDITIONS
+            for row in run_sample(bench, "template", condition, 0, ["piunet", "eLORETA"])
         ]  # fmt: skip
     failed = [f"{row['solver']}: {row['error']}" for row in rows if row["error"]]
     if failed:
@@ -260,12 +264,12 @@ def run_columns(args) -> None:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    lines = {}
+    table = {}
     for row in rows:
-        line = lines.setdefault(row["case"], [row["case"], row["channels"], row["sources"]])
-        line.append(f"{row['median_mm']:.1f} ({row['mean_mm']:.1f})")
+        cells = table.setdefault(row["case"], [row["case"], row["channels"], row["sources"]])
+        cells.append(f"{row['median_mm']:.1f} ({row['mean_mm']:.1f})")
     header = ["mm, median (mean)", "channels", "sources", "piunet", "eLORETA"]
-    print(markdown(header, list(lines.values())))
+    print(markdown(header, list(table.values())))
 
 
 # %% Speed
@@ -345,7 +349,7 @@ def main() -> None:
     parser.set_defaults(run=None)
     commands = parser.add_subparsers()
     accuracy = commands.add_parser("accuracy", help="simulated samples in unseen heads")
-    accuracy.add_argument("--samples", type=int, default=6, help="of each head and line")
+    accuracy.add_argument("--samples", type=int, default=6, help="of each head and condition")
     accuracy.add_argument("--jobs", type=int, default=1, help="processes")
     accuracy.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
     start = commands.add_parser("start", help="the network beside what it starts from")

@@ -27,16 +27,19 @@ def tables(rows: list[dict]) -> str:
     """Means of the solvers in samples that all have run, and PIUNet's by head in all of its own."""
     run = {}
     for row in rows:
-        run.setdefault(row["solver"], set()).add((row["head"], row["line"], row["sample"]))
+        run.setdefault(row["solver"], set()).add((row["head"], row["condition"], row["sample"]))
     common = set.intersection(*run.values())
-    shared = [row for row in rows if (row["head"], row["line"], row["sample"]) in common]
+    shared = [row for row in rows if (row["head"], row["condition"], row["sample"]) in common]
 
     def select(rows=shared, **wanted):
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
     names = [name for name in SOLVERS if name in run]
-    lines = [line for line in CONDITIONS if select(line=line)]
-    emd = [[n, *(f"{mean(select(solver=n, line=k), 'emd'):.3f}" for k in lines)] for n in names]
+    conditions = [c for c in CONDITIONS if select(condition=c)]
+    emd = [
+        [n, *(f"{mean(select(solver=n, condition=k), 'emd'):.3f}" for k in conditions)]
+        for n in names
+    ]
     others = []
     for name in names:
         mine = select(solver=name)
@@ -49,14 +52,14 @@ def tables(rows: list[dict]) -> str:
     ours = select(rows, solver="piunet")
     parts = {h: select(ours, head=h) for h in dict.fromkeys(row["head"] for row in ours)}
     heads = [
-        [name, *(f"{mean(select(part, line=k), 'emd'):.3f}" for k in lines), len(part)]
+        [name, *(f"{mean(select(part, condition=k), 'emd'):.3f}" for k in conditions), len(part)]
         for name, part in {**parts, "all": ours}.items()
     ]
     return "\n\n".join(
         [
-            markdown(["normalized EMD", *lines], emd),
-            markdown(["all lines", *METRICS.values(), "seconds", "failed"], others),
-            markdown(["piunet, EMD", *lines, "samples"], heads),
+            markdown(["normalized EMD", *conditions], emd),
+            markdown(["all conditions", *METRICS.values(), "seconds", "failed"], others),
+            markdown(["piunet, EMD", *conditions, "samples"], heads),
         ]
     )
 

@@ -42,6 +42,10 @@ depth : float | dict | None
 pick_ori : None | "normal" | "vector"
     Magnitude (signed where the orientation is fixed), component along the cortical normal,
     or vectors.""",
+    "stc_of_inst": """\
+stc : SourceEstimate | list of SourceEstimate
+    Estimate in A m, of the class that the source space and `pick_ori` ask for; a list for a
+    list of Evoked or for Epochs.""",
     "problem": """\
 problem : InverseProblem
     The prepared problem.""",

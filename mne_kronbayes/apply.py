@@ -98,8 +98,7 @@ def fit_kron_bayes(
 
     Examples
     --------
-    >>> from mne_invkit import load_sep
-    >>> from mne_invkit import template_forward
+    >>> from mne_invkit import load_sep, template_forward
     >>> from mne_kronbayes import fit_kron_bayes
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
@@ -239,9 +238,7 @@ def apply_kron_bayes(
 
     Returns
     -------
-    stc : SourceEstimate | list of SourceEstimate
-        Estimate in A m, of the class that the source space and `pick_ori` ask for; a list
-        for a list of Evoked or for Epochs.
+    %(stc_of_inst)s
 
     See Also
     --------
@@ -249,14 +246,7 @@ def apply_kron_bayes(
 
     Examples
     --------
-    >>> from mne_invkit import load_sep
-    >>> from mne_invkit import template_forward
-    >>> from mne_kronbayes import apply_kron_bayes
-    >>> sep = load_sep(verbose=False)
-    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
-    >>> evoked = sep.evoked.copy().crop(0.02, 0.04)
-    >>> apply_kron_bayes(evoked, forward, sep.noise_cov, verbose=False)
-    <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
+    >>> stc = apply_kron_bayes(evoked, forward, noise_cov)  # doctest: +SKIP
     """
     return fit_kron_bayes(
         evoked, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,

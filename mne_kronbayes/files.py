@@ -64,14 +64,8 @@ def read_fit(fname) -> tuple[InverseProblem, DughResult, dict, str]:
 
     Returns
     -------
-    problem : InverseProblem
-        The prepared problem.
-    learned : DughResult
-        What was learned.
-    settings : dict
-        Arguments of the solver.
-    code : str
-        Package and version of the solver.
+    fit : tuple
+        Problem, what was learned, settings and code, as :func:`write_fit` takes them.
     """
     if not Path(fname).is_file():
         raise FileNotFoundError(f"There is no file {fname}.")

@@ -50,18 +50,7 @@ class KronBayesResult(BaseResult):
         return self.learned.active
 
     def components(self, trial: int) -> np.ndarray:
-        """Return the posterior mean of the components of a trial, in the scale of ``problem.gain``.
-
-        Parameters
-        ----------
-        trial : int
-            Which Evoked or epoch.
-
-        Returns
-        -------
-        mean : ndarray, shape (n_active * n_orient, n_times)
-            The components of the active locations.
-        """
+        """Return the posterior mean of the components of a trial, those of the active locations."""
         return self._mean(self.problem.data[trial])
 
     def _mean(self, data: np.ndarray) -> np.ndarray:

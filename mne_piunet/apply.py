@@ -104,6 +104,9 @@ def apply_piunet(
 ):
     """Estimate sources by 3D-PIUNet, a learned inverse solution for any head and montage.
 
+    :func:`fit_piunet` also returns residual and explained variance, :func:`apply_piunet_epochs`
+    and :func:`apply_piunet_raw` keep little in memory.
+
     Parameters
     ----------
     %(inst)s
@@ -119,26 +122,11 @@ def apply_piunet(
 
     Returns
     -------
-    stc : SourceEstimate | list of SourceEstimate
-        Estimate in A m, of the class that the source space and `pick_ori` ask for; a list
-        for a list of Evoked or for Epochs.
-
-    See Also
-    --------
-    fit_piunet : Also returns residual and explained variance.
-    apply_piunet_epochs : One epoch after the other.
-    apply_piunet_raw : Continuous data.
+    %(stc_of_inst)s
 
     Examples
     --------
-    >>> from mne_invkit import load_sep
-    >>> from mne_invkit import template_forward
-    >>> from mne_piunet import apply_piunet
-    >>> sep = load_sep(verbose=False)
-    >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
-    >>> evoked = sep.evoked.copy().crop(0.02, 0.03)
-    >>> apply_piunet(evoked, forward, sep.noise_cov, verbose=False)  # doctest: +SKIP
-    <SourceEstimate | 1216 vertices, subject : fsaverage5, ...>
+    >>> stc = apply_piunet(evoked, forward, noise_cov)  # doctest: +SKIP
     """
     return fit_piunet(
         evoked, forward, noise_cov, pick_ori=pick_ori, model=model, backend=backend,

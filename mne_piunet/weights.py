@@ -22,7 +22,8 @@ class Weights:
     Attributes
     ----------
     name : str
-        Name of the model.
+        Name of the model: that of its files without the suffix, such as "default" for the one
+        that is shipped.
     card : dict
         Model card: arguments of the network, domain and recipe of the training, scores, checksums.
     path : pathlib.Path

@@ -200,9 +200,7 @@ def prepare_problem(
 
     Examples
     --------
-    >>> from mne_invkit import load_sep
-    >>> from mne_invkit import template_forward
-    >>> from mne_invkit import prepare_problem
+    >>> from mne_invkit import load_sep, prepare_problem, template_forward
     >>> sep = load_sep(verbose=False)
     >>> forward = template_forward(sep.evoked.info, spacing="ico3", verbose=False)
     >>> prepare_problem(sep.evoked, forward, sep.noise_cov, verbose=False)

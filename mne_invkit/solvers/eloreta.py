@@ -29,6 +29,8 @@ def fit_eloreta(
 ) -> InverseResult:
     """Estimate sources by :func:`mne.minimum_norm.apply_inverse` with eLORETA.
 
+    Several Evokeds, and the trials of Epochs, are solved one after the other.
+
     Parameters
     ----------
     %(inst)s

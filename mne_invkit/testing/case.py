@@ -31,7 +31,8 @@ class Case:
     Attributes
     ----------
     solver : Solver
-        The solver.
+        The solver, whose ``fit`` the contracts call with data, forward solution and noise
+        covariance of the case.
     kind : str
         Kind of the source space.
     evoked : mne.Evoked

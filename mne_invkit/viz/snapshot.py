@@ -54,7 +54,8 @@ class Snapshot:
     Attributes
     ----------
     time : float
-        Time in s.
+        Time in s: the sample of the estimate that is nearest to the time asked for, or that of
+        the maximum.
     folder : pathlib.Path | None
         Folder of the FreeSurfer subject, if there is one.
     surface : mne.SourceEstimate | None

@@ -22,9 +22,10 @@ def eliminate(likelihood: Likelihood, price: float) -> Likelihood:
     Parameters
     ----------
     likelihood : Likelihood
-        The likelihood now.
+        The likelihood now, at a state where the cost has settled.
     price : float
-        What a source has to save in cost.
+        What a source has to save in cost. With the price 0, those sources leave whose absence
+        lowers the cost.
 
     Returns
     -------

@@ -71,19 +71,7 @@ def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, 
 def orient_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`location_slopes`, along the covariance between the components of each location.
 
-    Parameters
-    ----------
-    rows : tuple of ndarray, shape (n, n_sensors)
-        As for :func:`location_slopes`.
-    gain : ndarray, shape (n_sensors, n_locations * n_orient)
-        Gain of the locations.
-    n_orient : int
-        Number of components of a location.
-
-    Returns
-    -------
-    log_slope, fit_slope : ndarray, shape (n_locations, n_orient, n_orient)
-        Slopes along the covariance of each location.
+    Both slopes have the shape (n_locations, n_orient, n_orient).
     """
     blocks = ((one @ gain).reshape(len(one), -1, n_orient).transpose(1, 0, 2) for one in rows)
     return tuple(block.transpose(0, 2, 1) @ block for block in blocks)

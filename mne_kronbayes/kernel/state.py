@@ -43,11 +43,6 @@ class State:
     time: TemporalFamily
 
     @property
-    def n_orient(self) -> int:
-        """Number of components of a location."""
-        return self.orient.shape[1]
-
-    @property
     def source_covariance(self) -> np.ndarray:
         """Covariance of the sources' field at the sensors, O(M^2 N)."""
         half = self.gain * np.repeat(np.sqrt(self.gamma), self.n_orient)
@@ -57,6 +52,11 @@ class State:
     def prior(self) -> np.ndarray:
         """Prior covariance of each location, shape (n_active, n_orient, n_orient)."""
         return self.gamma[:, None, None] * self.orient @ self.orient.transpose(0, 2, 1)
+
+    @property
+    def n_orient(self) -> int:
+        """Number of components of a location."""
+        return self.orient.shape[1]
 
     @property
     def prior_gain(self) -> np.ndarray:

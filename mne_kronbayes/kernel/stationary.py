@@ -17,18 +17,8 @@ class Stationary(Dense):
 
     A subclass gives `bounds` and `start` of the parameter and the method `correlation`. The
     covariance is a learned variance times the correlation and the white floor. An update
-    searches the positive parameter between half and twice its value and costs O(T^2) for each
+    searches the positive `parameter` between half and twice its value and costs O(T^2) for each
     value tried.
-
-    Parameters
-    ----------
-    n_times : int
-        The number of times T.
-
-    Attributes
-    ----------
-    parameter : float
-        The learned value.
     """
 
     bounds: tuple[float, float]

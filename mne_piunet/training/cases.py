@@ -31,7 +31,8 @@ class Case:
     Attributes
     ----------
     voxel_model : VoxelModel
-        The gain that the inverse knows.
+        The gain that the inverse knows, which comes from another head model than `data_gain`
+        has.
     data_gain : ndarray, shape (n_rank, n_locations * 3)
         The gain that makes the data, whitened as the other one.
     noise_root : ndarray, shape (n_rank, n_rank)
@@ -227,7 +228,8 @@ def background(sensor: np.ndarray, gain: np.ndarray, rng: np.random.Generator) -
     sensor : ndarray, shape (n_rank, n_rank)
         Covariance of the sensors' noise.
     gain : ndarray, shape (n_rank, n_components)
-        Gain of all components.
+        Gain of all components. They are independent and have the same variance in this
+        background activity.
     %(generator)s
 
     Returns
