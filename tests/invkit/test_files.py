@@ -4,6 +4,7 @@ import os
 from multiprocessing import get_context
 
 import pytest
+from processes import write_once_both_are_ready
 
 from mne_invkit._files import check_new, write_whole
 
@@ -11,15 +12,6 @@ from mne_invkit._files import check_new, write_whole
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "folder" / "made"
-
-
-def write_once_both_are_ready(path, barrier, is_folder):
-    """Write as a second process does the same, and put both into place at the same time."""
-    with write_whole(path) as made:
-        if is_folder:
-            made.mkdir()
-        (made / "whole" if is_folder else made).write_text("whole")
-        barrier.wait(30)
 
 
 @pytest.mark.parametrize("is_folder", [True, False])
