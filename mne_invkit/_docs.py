@@ -30,9 +30,9 @@ forward : mne.Forward
     Forward solution of any source space.""",
     "noise": """\
 noise_cov : mne.Covariance | None
-    Noise covariance of a single trial; it is divided by ``evoked.nave`` (harmonic mean over
-    several Evokeds). None takes an ad hoc diagonal covariance, for data of one sensor type
-    only.""",
+    Noise covariance of a single trial. For averages it is divided by their ``nave`` (harmonic
+    mean over several Evokeds). None takes an ad hoc diagonal covariance, for data of one sensor
+    type only.""",
     "depth_sparse": """\
 depth : float | dict | None
     Depth weighting. A number is the exponent, with the other options of MNE's sparse solvers
@@ -44,8 +44,8 @@ pick_ori : None | "normal" | "vector"
     or vectors.""",
     "stc_of_inst": """\
 stc : SourceEstimate | list of SourceEstimate
-    Estimate in A m, of the class that the source space and `pick_ori` ask for; a list for a
-    list of Evoked or for Epochs.""",
+    Estimate in A m, of the class that the source space and `pick_ori` ask for; a list where
+    there is more than one Evoked or epoch.""",
     "problem": """\
 problem : InverseProblem
     The prepared problem.""",
@@ -69,9 +69,6 @@ subjects_dir : path-like | None
 trans : mne.transforms.Transform | path-like | None
     Transformation between head and MRI, needed for a source space in the head frame, such as
     ``forward["mri_head_t"]``. The default is the template's for the template.""",
-    "trans_of_forward": """\
-trans : mne.transforms.Transform | path-like | None
-    Transformation between head and MRI, by default that of the forward solution.""",
     # %% Random heads
     "anatomy": """\
 anatomy : Anatomy

@@ -77,5 +77,5 @@ def set_gain(forward: mne.Forward, gain: np.ndarray) -> None:
 
 
 def share_original_gain(forward: mne.Forward, other: mne.Forward) -> None:
-    """Let a forward solution use the original gain of another: MNE copies what nobody changes."""
+    """Let a forward solution use the original gain of another, which saves a copy of it."""
     forward["_orig_sol"] = other["_orig_sol"]

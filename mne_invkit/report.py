@@ -50,9 +50,11 @@ def make_report(
     forward : mne.Forward
         The forward solution the estimates were made with.
     %(subject_of_stc)s
-    %(trans_of_forward)s
+    trans : mne.transforms.Transform | path-like | None
+        Transformation between head and MRI, by default that of the forward solution.
     times : sequence of float | None
-        Times in s to draw for every solver; None for the time of the maximum of each solver.
+        Times in s at which every solver is drawn. None draws each of them at the times of all
+        solvers' maxima.
     title : str
         Title of the report.
     %(verbose)s
@@ -74,7 +76,7 @@ def make_report(
     src = forward["src"]
     peaks = {name: take_snapshot(result.stc, src, **where) for name, result in results.items()}
     figures = {name: _figures(result, peaks[name]) for name, result in results.items()}
-    if times is None:
+    if times is None or not len(times):
         times = [snapshot.time for snapshot in peaks.values()]
 
     report = mne.Report(title=title)

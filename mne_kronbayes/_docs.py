@@ -7,6 +7,10 @@ from mne_invkit._docs import ENTRIES, make_filler
 fill_doc = make_filler(
     ENTRIES
     | {
+        "inst": """\
+evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+    The data. Several Evokeds must share channels and times. Raw is cut into windows, which
+    are treated as trials.""",
         "temporal": """\
 temporal : "identity" | "full" | "toeplitz" | "ar1" | "squared-exponential" | callable
     Temporal covariance of the sources: white, any, stationary, or stationary with one parameter.
@@ -21,25 +25,26 @@ noise : "fixed" | "scalar" | "diagonal" | "full" | callable
         "noise_temporal": """\
 noise_temporal : "shared" | "white" | ndarray | mne.BaseEpochs
     Temporal covariance of the noise: that of the sources, white, as given (shape (n_times,)
-    for its first column, or (n_times, n_times)), or that of a baseline. All but the first take
+    for its first column, or (n_times, n_times); for Raw, of a window), or that of a baseline.
+    All but the first take
     time that grows with the cube of the number of times.""",
         "learn_orient": """\
 learn_orient : bool
-    Learn the covariance between the components of each source, by which most keep one
-    orientation. Else they share one variance, with the shares that `loose` gives. With
-    ``occam=2``, simulated sources come closer to the truth; real fields of few averages may be
-    lost.""",
+    Learn the covariance between the components of each source. Most sources then keep one
+    orientation. If False, the components of a source share one variance, in the proportions
+    that `loose` gives. With ``occam=2``, simulated sources come closer to the truth, but sources
+    of real averages of few trials may be lost.""",
         "occam": """\
 occam : float
     Weight of the sources' log-determinant (Occam) term, at least 1. 1 is the likelihood of the
-    paper, which takes errors of the head model for sources; 2 leaves fewer of those. Where the
-    signal is hardly above noise that is less smooth than it, 2 may leave no source at all: then
-    use ``temporal="identity"``, or measured noise (`noise_temporal`).""",
+    paper, which takes errors of the head model for sources; 2 leaves fewer of those. If the
+    signal is weak and smoother in time than the noise, 2 may leave no source at all: then use
+    ``temporal="identity"``, or measured noise (`noise_temporal`).""",
         "select": """\
 select : bool
     Switch off all sources that do not raise the evidence by their price (extended Bayesian
-    information criterion), the least needed first. Simulated sources are found more purely
-    so, but weak ones of few averages may be lost.""",
+    information criterion), the least needed first. In simulations fewer false sources remain,
+    but weak sources in averages of few trials may be lost.""",
         "max_iter": """\
 max_iter : int
     Maximum number of sweeps.""",
@@ -53,9 +58,5 @@ buffer_size : int
         "sparse": """\
 sparse : bool
     Return only the sources. Else the estimate has all locations, zero where there is none.""",
-        "on_interrupt": """\
-on_interrupt : "raise" | "keep"
-    What Ctrl-C does while learning: raise KeyboardInterrupt, or return what was learned so
-    far.""",
     }
 )

@@ -7,9 +7,9 @@ import logging
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from mne_invkit._threads import one_thread
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.solvers.registry import Solver
@@ -72,7 +72,9 @@ def fit_kron_bayes(
     %(sparse)s
     %(rank_none)s
     %(ori)s
-    %(on_interrupt)s
+    on_interrupt : "raise" | "keep"
+        What Ctrl-C does while learning: raise KeyboardInterrupt, or return what was learned so
+        far.
     %(verbose)s
 
     Returns
@@ -164,7 +166,7 @@ def _learn(windows: np.ndarray, problem: InverseProblem, options: dict) -> DughR
         sweeps.update()
         sweeps.set_postfix(cost=f"{cost:.6g}")
 
-    with sweeps, threadpool_limits(1, user_api="blas"):
+    with sweeps, one_thread():
         return dugh(
             windows, problem.gain, problem.n_orient, noise_basis=problem.noise_basis, on_sweep=show,
             **options,
@@ -207,6 +209,7 @@ def apply_kron_bayes(
     depth: float | dict | None = 0.8,
     max_iter: int = 200,
     tol: float = 1e-5,
+    buffer_size: int = 1000,
     sparse: bool = False,
     rank: dict | str | None = None,
     pick_ori: str | None = None,
@@ -231,6 +234,7 @@ def apply_kron_bayes(
     %(depth_sparse)s
     %(max_iter)s
     %(tol)s
+    %(buffer_size)s
     %(sparse)s
     %(rank_none)s
     %(ori)s
@@ -251,7 +255,8 @@ def apply_kron_bayes(
     return fit_kron_bayes(
         evoked, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,
         learn_orient=learn_orient, occam=occam, select=select, loose=loose, depth=depth,
-        max_iter=max_iter, tol=tol, sparse=sparse, rank=rank, pick_ori=pick_ori,
+        max_iter=max_iter, tol=tol, buffer_size=buffer_size, sparse=sparse, rank=rank,
+        pick_ori=pick_ori,
     ).stc  # fmt: skip
 
 

@@ -15,8 +15,9 @@ def noise_autocovariance(
 ) -> np.ndarray:
     """Estimate the autocovariance of noise.
 
-    It is the mean over whitened channels and epochs. Each lag is divided by the number of samples,
-    not by that of its products: so the lags make a covariance. Those beyond the baseline are zero.
+    It is the mean over whitened channels and epochs. The sum at each lag is divided by the number
+    of samples, not by the number of products, so that the lags form a positive definite covariance.
+    Lags longer than the baseline are zero.
 
     Parameters
     ----------

@@ -106,8 +106,8 @@ def learn_skull(
     if best in (low, high):
         warn(
             f"The cost is least at the bound, a skull that conducts {2.0**best:g} times as well: "
-            "the data do not tell it, or more than the skull is wrong in the forward solution. Use "
-            "the forward solution you have, or check electrodes and head model."
+            "either the data do not determine it, or the forward solution has other errors as well."
+            " Use the forward solution you have, or check electrodes and head model."
         )
     elif low <= best - step and best + step <= high:
         here, less, more = map(cost, around(step))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
 import numpy as np
 from joblib import effective_n_jobs
-from threadpoolctl import ThreadpoolController
 
+from mne_invkit._threads import one_thread, set_torch_threads
 from mne_piunet._docs import fill_doc
 from mne_piunet.weights import Weights
 
@@ -155,58 +152,10 @@ def run_side_by_side(function: Callable, items: Iterable, n_jobs: int | None = N
         The items.
     %(n_jobs)s
     """
-    with _ALONE.hold() as before:
+    with one_thread() as before:
         n_threads = before if n_jobs is None else effective_n_jobs(n_jobs)
-        with ThreadPoolExecutor(n_threads, initializer=_set_torch, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(n_threads, initializer=set_torch_threads, initargs=(1,)) as pool:
             list(pool.map(function, items))
-
-
-def _set_torch(n_threads: int) -> None:
-    """Set the number of threads that torch uses for this thread, if torch is loaded."""
-    if torch := sys.modules.get("torch"):
-        torch.get_num_threads()  # or the first operation takes the number that was set last
-        torch.set_num_threads(n_threads)
-
-
-class _Alone:
-    """Limits BLAS to one thread for some time, and restores the numbers of BLAS and torch.
-
-    The limit holds for the whole process, and only the thread that set it can lift it. So of
-    calls that overlap, the first one sets and lifts it; what is left of the others then runs on
-    as many threads as BLAS likes. Torch has a number for each thread, but a new thread takes the
-    number that any thread set last. So the workers set their own to 1, and every call restores
-    the number from before the first one.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._n_calls = 0
-        self._is_limited = False
-        self._before = 1
-
-    @contextmanager
-    def hold(self) -> Iterator[int]:
-        """Hold the limit, and yield the number of threads from before."""
-        blas = ThreadpoolController().select(user_api="blas")
-        with self._lock:
-            if not self._n_calls:
-                torch = sys.modules.get("torch")
-                counts = [lib["num_threads"] for lib in blas.info()]
-                self._before = torch.get_num_threads() if torch else max(counts, default=1)
-            self._n_calls += 1
-            before, sets_limit = self._before, not self._is_limited
-            self._is_limited = True
-            limit = blas.limit(limits=1) if sets_limit else nullcontext()
-        try:
-            yield before
-        finally:
-            with self._lock, limit:
-                _set_torch(before)
-                self._n_calls -= 1
-                self._is_limited &= not sets_limit
-
-
-_ALONE = _Alone()
 
 
 def check_n_jobs(n_jobs: int | None) -> None:

@@ -194,8 +194,8 @@ def make_piunet(
     Returns
     -------
     operator : PIUNet
-        The prepared operator, which can be pickled. Pass it to :func:`apply_piunet` in the
-        place of the forward solution.
+        The prepared operator, which can be pickled. Pass it to :func:`mne_piunet.apply_piunet` in
+        the place of the forward solution.
 
     Examples
     --------
@@ -241,5 +241,5 @@ def _check_domain(n_sensors: int, positions: np.ndarray) -> None:
     if not _SMALL < width < _LARGE:
         warn(
             f"The source space spans {100 * width:.0f} cm. The network was trained on whole brains "
-            "of 10 to 20 cm, and will explain activity from elsewhere by the locations given."
+            "of 10 to 20 cm, and will attribute activity from elsewhere to these locations."
         )

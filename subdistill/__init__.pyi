@@ -12,15 +12,18 @@ __all__ = [
     "fit_subspaces",
     "heatmaps",
     "make_subspace",
+    "mark_effect",
     "measure_moments",
     "pair_layers",
+    "pixel_flipping",
+    "plot_heatmaps",
     "projected_accuracy",
     "select_classes",
 ]
 
 from .engine import Distilled, distill
 from .evaluate import accuracy, projected_accuracy
-from .explain import agreement, heatmaps
+from .explain import agreement, heatmaps, mark_effect, pixel_flipping, plot_heatmaps
 from .export import export_student
 from .moments import Moments, measure_moments
 from .objectives import Objective, Pair

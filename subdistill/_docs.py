@@ -49,13 +49,6 @@ output_loss : callable
     "teacher": """\
 teacher : torch.nn.Module
     The teacher. Its mode and parameters are restored afterwards.""",
-    "validation": """\
-validation : object | None
-    Data on which the best epoch is chosen, of any form that `score` takes. None to keep the
-    last epoch.
-score : callable
-    Function of the student and the validation data that returns a number. The epoch with the
-    largest number is best.""",
 }
 """Text by the name that stands for it in a docstring, as in ``%(classes)s``."""
 

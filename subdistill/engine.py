@@ -97,7 +97,12 @@ def distill(
     %(context)s
     %(classes)s
     %(output_loss)s
-    %(validation)s
+    validation : object | None
+        Data on which the best epoch is chosen, of any form that `score` takes. None to keep the
+        last epoch.
+    score : callable
+        Function of the student and the validation data that returns a number. The epoch with the
+        largest number is best.
     recipe : Recipe | None
         Settings of the training. None for the defaults.
     folder : str | pathlib.Path | None

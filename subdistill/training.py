@@ -67,7 +67,8 @@ class Recipe:
     patience : int | None
         Number of epochs without a better score after which the training stops. None to go on.
     seed : int
-        Seed of all random numbers of the training. The student's initial weights are drawn before.
+        Seed of all random numbers of the training. The student's initial weights do not depend on
+        it.
     """
 
     epochs: int = 100

@@ -23,7 +23,8 @@ PUBLIC = {
     "subdistill": {
         "Distilled", "Moments", "Objective", "Pair", "Recipe", "Subspace", "accuracy", "agreement",
         "distill", "export_student", "fit_subspaces", "heatmaps", "make_subspace",
-        "measure_moments", "pair_layers", "projected_accuracy", "select_classes",
+        "mark_effect", "measure_moments", "pair_layers", "pixel_flipping", "plot_heatmaps",
+        "projected_accuracy", "select_classes",
     },
 }  # fmt: skip
 

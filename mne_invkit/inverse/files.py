@@ -39,7 +39,19 @@ _INSTANCES = dict(  # class, ending, how to save, how to read
 
 
 def pack_problem(problem: InverseProblem) -> dict:
-    """Arrays as they are; MNE's objects as MNE writes them, their data in double precision."""
+    """Take a problem apart.
+
+    Parameters
+    ----------
+    problem : InverseProblem
+        The problem.
+
+    Returns
+    -------
+    stored : dict
+        Arrays as they are. MNE's objects are bytes of the files that MNE writes, with their data in
+        double precision.
+    """
     forward = problem.forward
     insts = []
     for inst in problem.insts:
@@ -59,7 +71,18 @@ def pack_problem(problem: InverseProblem) -> dict:
 
 
 def unpack_problem(stored: dict) -> InverseProblem:
-    """Make the problem again that :func:`pack_problem` took apart."""
+    """Make the problem again that :func:`pack_problem` took apart.
+
+    Parameters
+    ----------
+    stored : dict
+        What :func:`pack_problem` returned.
+
+    Returns
+    -------
+    problem : InverseProblem
+        The problem.
+    """
     info = _from_bytes(stored["info"], mne.io.read_info, "info.fif", verbose="error")
     names = info["ch_names"]
     forward = mne.Forward(

@@ -192,7 +192,7 @@ def prepare_problem(
     Raises
     ------
     ValueError
-        If data, forward and covariance do not fit together; the message names the mend.
+        If data, forward and covariance do not fit together; the message says how to mend it.
 
     See Also
     --------

@@ -54,7 +54,8 @@ class Head:
         Parameters
         ----------
         rows : ndarray of int, shape (n_picked,)
-            Indices of the sensors, such as those of :func:`draw_montage`.
+            Indices of the sensors, such as those of
+            :func:`mne_invkit.population.montages.draw_montage`.
 
         Returns
         -------

@@ -70,8 +70,8 @@ def admit(likelihood: Likelihood, gain: np.ndarray, price: float) -> Likelihood:
     Returns
     -------
     likelihood : Likelihood
-        The likelihood with more sources. The same object if none entered: then no location that is
-        off, of those whose slopes promise most, would save its price.
+        The likelihood with more sources. The same object if no location entered: none of the most
+        promising ones would lower the cost by more than its price.
 
     Notes
     -----

@@ -97,8 +97,8 @@ def propose(likelihood: Likelihood, *, coarse: bool, orient: bool) -> Step:
     likelihood : Likelihood
         Where the step begins.
     coarse : bool
-        Keep the best few locations per sensor. Else, keep those whose variance would not best be
-        zero while the others stay (Tipping & Faul 2003; exact for one orientation).
+        Keep the best few locations per sensor. If False, switch off each location whose best
+        variance, with all others fixed, is zero (Tipping & Faul 2003; exact for one orientation).
     orient : bool
         Step along the covariance between the components of each location, not along its variance
         alone.

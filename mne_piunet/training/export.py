@@ -75,7 +75,7 @@ def _figures(path: Path) -> dict[str, float]:
 
 @fill_doc
 def check_model_path(path: Path, *, overwrite: bool = False) -> None:
-    """Raise unless a model can be written.
+    """Make the folder of a model, and raise unless it can be written there.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ def check_model_path(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"The path of a model must end in .safetensors, got {path}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in FILES:
         check_new(path.with_suffix(suffix), overwrite, how="overwrite=True (--overwrite)")
 
@@ -114,7 +115,8 @@ def write_model(
     check_model_path(path, overwrite=overwrite)
     network = network.half().float().eval()
     with ExitStack() as stack:
-        parts = {s: stack.enter_context(write_whole(path.with_suffix(s))) for s in FILES}
+        kept = reversed(FILES)  # what is entered last is put into place first: the card comes last
+        parts = {s: stack.enter_context(write_whole(path.with_suffix(s))) for s in kept}
         tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
         save_file(tensors, parts[".safetensors"])
         write_onnx(network, parts[".onnx"])

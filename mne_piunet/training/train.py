@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from functools import partial
@@ -93,10 +92,7 @@ def train(
     steps = training.steps(
         examples.batch, partial(_rate, recipe), n_steps=recipe.n_steps, minutes=minutes
     )
-    with tqdm(
-        total=recipe.n_steps, initial=training.step, unit="step", smoothing=0.05,
-        disable=logger.level > logging.INFO,
-    ) as bar:  # fmt: skip
+    with tqdm(total=recipe.n_steps, initial=training.step, unit="step", smoothing=0.05) as bar:
         for loss in steps:
             bar.update()
             recent.append(loss)
