@@ -114,8 +114,7 @@ class Training:
         loss = total_loss(output, targets, inputs, self._recipe, generator)
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is not finite at step {self.step}: lower the learning rate. The last "
-                "checkpoint, if there is one, stands."
+                f"The loss is not finite at step {self.step}: lower the learning rate."
             )
         self._optimizer.zero_grad()
         self._fabric.backward(loss)
