@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import mne
 import numpy as np
 
+from mne_invkit._docs import fill_doc
 from mne_invkit.inverse.problem import InverseProblem
 
 _FORWARD = ("source_rr", "source_nn", "nsource", "source_ori", "surf_ori", "coord_frame", "nchan")
@@ -38,13 +39,13 @@ _INSTANCES = dict(  # class, ending, how to save, how to read
 )
 
 
+@fill_doc
 def pack_problem(problem: InverseProblem) -> dict:
     """Take a problem apart.
 
     Parameters
     ----------
-    problem : InverseProblem
-        The problem.
+    %(problem)s
 
     Returns
     -------
