@@ -7,8 +7,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 WANTED = json.loads(frozen.FILE.read_text(encoding="utf-8"))
-RTOL = 1e-10 if WANTED["machine"] == frozen.machine() else 1e-4
-"""Elsewhere sums are rounded otherwise, and sweeps of learning make more of it."""
+RTOL = 1e-10 if WANTED["machine"] == frozen.machine() else 1e-3
+"""Elsewhere sums are rounded otherwise. Sweeps of learning make 1e-9 of it, and patterns of the
+skull whose singular values are nearly equal 1e-4 (measured with three kinds of BLAS kernels)."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_simulated_cells():
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_piunet(backend):
     pytest.importorskip(backend)
-    check("piunet", frozen.piunet_numbers(backend), rtol=1e-5 if RTOL < 1e-6 else 1e-3)
+    check("piunet", frozen.piunet_numbers(backend), rtol=max(RTOL, 1e-5))
 
 
 def test_distillation():
