@@ -6,13 +6,16 @@ import mne
 import numpy as np
 from mne._fiff.compensator import get_current_comp  # CTF: no public way to read the grade
 from mne._fiff.proj import make_projector  # the matrix of a list of projectors
+from mne.annotations import _annotations_starts_stops  # samples of annotated segments
 from mne.io.constants import FIFF
 
 __all__ = [
     "COIL_TYPES",
     "SURFACES",
+    "bad_spans",
     "get_current_comp",
-    "has_average_reference",
+    "is_average_reference",
+    "is_bipolar",
     "is_fixed",
     "is_from_mri",
     "is_in_head_frame",
@@ -57,13 +60,19 @@ def is_from_mri(trans: mne.transforms.Transform) -> bool:
     return trans["from"] == FIFF.FIFFV_COORD_MRI
 
 
-def has_average_reference(info: mne.Info) -> bool:
-    """Whether the EEG has an average-reference projector: no public function looks for one."""
-    return any(
-        proj["kind"] == FIFF.FIFFV_PROJ_ITEM_EEG_AVREF
-        or ("average" in proj["desc"].lower() and "eeg" in proj["desc"].lower())
-        for proj in info["projs"]
-    )
+def is_average_reference(proj: mne.Projection) -> bool:
+    """Whether a projector is meant to be an average reference: no attribute says it."""
+    return proj["kind"] == FIFF.FIFFV_PROJ_ITEM_EEG_AVREF
+
+
+def is_bipolar(ch: dict) -> bool:
+    """Whether a channel is the difference of two electrodes: only its coil type says it."""
+    return ch["coil_type"] == FIFF.FIFFV_COIL_EEG_BIPOLAR
+
+
+def bad_spans(raw: mne.io.BaseRaw) -> list[tuple[int, int]]:
+    """Samples of the segments that annotations call bad; public functions read the data for it."""
+    return list(zip(*_annotations_starts_stops(raw, ["bad"]), strict=True))
 
 
 def original_gain(forward: mne.Forward) -> np.ndarray:

@@ -10,8 +10,10 @@ from mne.utils import logger, verbose, warn
 from tqdm import tqdm
 
 from mne_invkit._threads import one_thread
+from mne_invkit.inverse.instances import check_instances, good_samples
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
+from mne_invkit.inverse.values import check_amplitude
 from mne_invkit.solvers.registry import Solver
 from mne_kronbayes._docs import fill_doc
 from mne_kronbayes.kernel.families import ROWS_PER_COMPONENT
@@ -20,7 +22,7 @@ from mne_kronbayes.kernel.options import check_options
 from mne_kronbayes.kernel.result import DughResult
 from mne_kronbayes.noise_epochs import noise_autocovariance
 from mne_kronbayes.result import KronBayesResult
-from mne_kronbayes.windows import cut_windows, window_size
+from mne_kronbayes.windows import learning_windows
 
 
 @verbose
@@ -118,11 +120,12 @@ def fit_kron_bayes(
     check_options(**options)
     if buffer_size < 2:
         raise ValueError(f"buffer_size must be at least 2, got {buffer_size}.")
+    check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
-    size = window_size(problem.insts[0], len(problem.times), buffer_size)
-    windows = cut_windows(problem.data, size)
-    _check_windows(windows, temporal)
+    windows = learning_windows(problem, buffer_size)
+    size = windows.shape[2]
+    _check_windows(windows, problem, temporal)
     options |= {"learn_orient": learn_orient, "select": select}
     settings = {
         **problem.settings, **options, "buffer_size": buffer_size, "sparse": sparse,
@@ -139,13 +142,19 @@ def fit_kron_bayes(
     return result
 
 
-def _check_windows(windows: np.ndarray, temporal) -> None:
+def _check_windows(windows: np.ndarray, problem: InverseProblem, temporal) -> None:
     """Are there enough samples to learn from."""
     n_trials, n_rank, n_times = windows.shape
     if n_times < 2:
         raise ValueError(
             "The data have one time sample, too few to learn from: pass a longer window with "
             "evoked.crop(tmin, tmax), or the uncropped data."
+        )
+    share = windows[:, 0].size / (len(problem.data) * good_samples(problem.insts[0]).sum())
+    if share < 0.5:
+        warn(
+            f"Bad segments leave windows of {n_times} samples for {share:.0%} of the good data "
+            "only, and the rest is not learned from: pass a smaller buffer_size."
         )
     if temporal == "full" and ROWS_PER_COMPONENT * n_times > n_rank * n_trials:
         warn(
@@ -186,6 +195,7 @@ def _judge(result: KronBayesResult) -> None:
             f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
             "Check noise_cov and evoked.nave, and lower occam if it is above 1."
         )
+    check_amplitude(max(np.abs(part).max(initial=0) for part in result.amplitudes()))
     logger.info(
         "kronbayes: %d sweeps, %d sources in %d locations explain %.1f%% variance",
         n_sweeps, len(result.active), len(result.source_variance), share,

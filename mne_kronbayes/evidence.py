@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from mne_kronbayes.result import KronBayesResult
-from mne_kronbayes.windows import cut_windows
+from mne_kronbayes.windows import learning_windows
 
 _Name = TypeVar("_Name", bound=Hashable)
 
@@ -74,7 +74,7 @@ def compare(results: Mapping[_Name, KronBayesResult]) -> dict[_Name, ModelScore]
         raise ValueError("results is empty: pass a dict of at least one result.")
     first, found = None, {}
     for name, result in results.items():
-        data = cut_windows(result.problem.data, result.learned.n_times)
+        data = learning_windows(result.problem, result.learned.n_times)
         first = data if first is None else first
         if data.shape != first.shape or not np.allclose(data, first):
             raise ValueError(

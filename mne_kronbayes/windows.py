@@ -7,45 +7,40 @@ from collections.abc import Callable
 import mne
 import numpy as np
 
+from mne_invkit.inverse.instances import good_samples
+from mne_invkit.inverse.problem import InverseProblem
 
-def window_size(inst, n_times: int, buffer_size: int) -> int:
-    """Return how many samples a trial has from which to learn.
+
+def learning_windows(problem: InverseProblem, buffer_size: int) -> np.ndarray:
+    """Return the trials from which to learn, for Raw windows of its good segments.
 
     Parameters
     ----------
-    inst : mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-        The data. Only Raw is cut.
-    n_times : int
-        Number of samples of the data.
+    problem : InverseProblem
+        The prepared problem, with data.
     buffer_size : int
-        Number of samples of a window.
+        Maximum number of samples of a window of Raw. Where no good segment is that long, a window
+        has the length of the longest.
 
     Returns
     -------
-    size : int
-        Number of samples.
+    windows : ndarray, shape (n_trials, n_rank, n_times)
+        Whitened data. Windows lie side by side in each good segment, and what is left at its end
+        is left out.
     """
-    return min(buffer_size, n_times) if isinstance(inst, mne.io.BaseRaw) else n_times
+    inst = problem.insts[0]
+    if not isinstance(inst, mne.io.BaseRaw):
+        return problem.data
+    stretches = _stretches(good_samples(inst))
+    size = min(buffer_size, int(np.diff(stretches).max()))
+    starts = [start for first, end in stretches for start in range(first, end - size + 1, size)]
+    return np.stack([problem.data[0, :, start : start + size] for start in starts])
 
 
-def cut_windows(data: np.ndarray, size: int) -> np.ndarray:
-    """Cut trials into windows; samples after the last whole window are left out.
-
-    Parameters
-    ----------
-    data : ndarray, shape (n_trials, n_channels, n_times)
-        The data.
-    size : int
-        Number of samples of a window.
-
-    Returns
-    -------
-    windows : ndarray, shape (n_trials * n_windows, n_channels, size)
-        The windows of the first trial, then those of the second, and so on.
-    """
-    n_trials, n_channels, n_times = data.shape
-    windows = data[:, :, : n_times // size * size].reshape(n_trials, n_channels, -1, size)
-    return windows.transpose(0, 2, 1, 3).reshape(-1, n_channels, size)
+def _stretches(good: np.ndarray) -> np.ndarray:
+    """First sample of each stretch of good samples, and the one after its last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
+    return edges.reshape(-1, 2)
 
 
 def join_windows(make: Callable[[slice], np.ndarray], n_times: int, size: int) -> np.ndarray:

@@ -11,11 +11,12 @@ import mne
 import numpy as np
 from mne.utils import verbose, warn
 
-from mne_invkit.inverse import checks
+from mne_invkit.inverse.instances import check_instances, naves, own_instances, pieces
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.values import check_amplitude
 from mne_invkit.solvers.registry import Solver
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import check_n_jobs
@@ -69,7 +70,7 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    info = checks.check_instances(evoked)[0].info
+    info = check_instances(evoked)[0].info
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
     operator = _prepare(info, forward, pick_ori, run, prepared)
@@ -185,9 +186,9 @@ def apply_piunet_epochs(
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
     operator = _prepare(epochs.info, forward, pick_ori, run, prepared)
-    (epochs,) = checks.own_instances(epochs)
-    problems = (operator.problem.with_data(epochs[k]) for k in range(len(epochs)))
-    stcs = _stcs(operator, problems, pick_ori, run)
+    (epochs,) = insts = own_instances(epochs)
+    operator.problem.check_fits(insts)
+    stcs = _stcs(operator, _whitened(operator.problem, epochs), pick_ori, run)
     return stcs if return_generator else list(stcs)
 
 
@@ -247,21 +248,23 @@ def apply_piunet_raw(
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
     operator = _prepare(raw.info, forward, pick_ori, run, prepared)
-    problem = operator.problem
-    names = problem.info["ch_names"]
-    checks.check_channels((raw,), names)
-
-    def problems():
-        for begin in range(first, last, buffer_size):
-            end = min(begin + buffer_size, last)
-            data = raw.get_data(picks=names, start=begin, stop=end)
-            part = mne.io.RawArray(data, problem.info, verbose="error")
-            yield replace(problem.with_data(part), times=raw.times[begin:end])
-
-    parts = list(_stcs(operator, problems(), pick_ori, run))
+    span = dict(start=first, stop=last)
+    operator.problem.check_fits((raw,), **span)
+    problems = _whitened(operator.problem, raw, **span, size=buffer_size)
+    parts = list(_stcs(operator, problems, pick_ori, run))
     whole = parts[0]
     data = np.concatenate([part.data for part in parts], axis=-1)
     return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
+
+
+def _whitened(problem: InverseProblem, inst, **span) -> Iterator[InverseProblem]:
+    """Problems of one epoch, or of one buffer of Raw, read one after the other."""
+    begin = span.get("start", 0)
+    for data, _ in pieces(inst, problem.info["ch_names"], **span):
+        times = inst.times[begin : begin + data.shape[1]]
+        yield replace(problem, data=(problem.whitener @ data)[np.newaxis], times=times)
+        if isinstance(inst, mne.io.BaseRaw):
+            begin += len(times)
 
 
 def _prepare(info, forward, pick_ori: str | None, run: dict, prepared: dict) -> PIUNet:
@@ -293,8 +296,8 @@ def _estimates(
     """Estimate the components of every trial of every problem; give each warning once."""
     told = set()
     for problem in problems:
-        naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
-        for data, nave in zip(problem.data, naves or [1] * len(problem.data), strict=True):
+        counts = naves(problem.insts) if problem.insts else [1.0]
+        for data, nave in zip(problem.data, counts, strict=True):
             for text in operator.unlike_training(data, noise_power=1 / nave):
                 if text not in told:
                     warn(text)
@@ -306,9 +309,10 @@ def _stcs(
     operator: PIUNet, problems: Iterable[InverseProblem], pick_ori: str | None, run: dict
 ) -> Iterator:
     """Make the source estimate of every trial of every problem."""
-    std = operator.problem.std()[:, np.newaxis]
+    std, told = operator.problem.std()[:, np.newaxis], False
     for problem, found in _estimates(operator, problems, run):
         found *= std
+        told = told or check_amplitude(np.abs(found).max(initial=0))
         yield make_stc(problem, found, pick_ori=pick_ori)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from mne.utils import logger, verbose, warn
 
 from mne_invkit._mne import is_fixed
-from mne_invkit.inverse.checks import check_is_forward
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
+from mne_invkit.inverse.sensors import check_is_forward
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import Network, check_n_jobs, run_side_by_side
 from mne_piunet.kernel.gather import Gather, make_gather

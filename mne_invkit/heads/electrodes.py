@@ -8,6 +8,7 @@ from mne.utils import logger, verbose
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from mne_invkit._mne import is_bipolar
 from mne_invkit.heads.surfaces import on_surface, radii
 
 
@@ -76,6 +77,13 @@ def place_electrodes(
     picks = mne.pick_types(info, meg=False, eeg=True, exclude=[])
     if not len(picks):
         return info
+    pairs = [info["ch_names"][k] for k in picks if is_bipolar(info["chs"][k])]
+    if pairs:
+        raise ValueError(
+            f"{len(pairs)} EEG channels are bipolar ({', '.join(pairs[:5])}): each is the "
+            "difference of two electrodes and has no place of its own. Use the recording before "
+            "mne.set_bipolar_reference, or drop these channels with inst.drop_channels."
+        )
     old = np.array([info["chs"][k]["loc"][:3] for k in picks])
     bad = ~np.isfinite(old).all(axis=1) | (np.abs(old).max(axis=1) == 0)
     if bad.any():

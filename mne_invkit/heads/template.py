@@ -8,11 +8,12 @@ from pathlib import Path
 
 import mne
 import numpy as np
-from mne.utils import verbose
+from mne.utils import verbose, warn
 
 from mne_invkit._files import write_whole
+from mne_invkit._mne import get_current_comp
 from mne_invkit.heads.electrodes import place_electrodes
-from mne_invkit.heads.surfaces import SHIPPED, template_shells
+from mne_invkit.heads.surfaces import SHIPPED, radii, template_shells
 
 SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
@@ -289,4 +290,39 @@ def template_forward(
     if isinstance(src, str):
         src = template_source_space(src, spacing=spacing, pos=pos)
     info = place_electrodes(mne.pick_info(info, picks), bem, trans)
-    return mne.make_forward_solution(info, trans, src, bem, mindist=mindist)
+    _check_outside(info, bem, trans)
+    return mne.make_forward_solution(
+        info, trans, src, bem, mindist=mindist, on_inside="ignore",
+        ignore_ref=not get_current_comp(info),  # they serve compensation only; MNE refuses KIT's
+    )  # fmt: skip
+
+
+def _check_outside(
+    info: mne.Info, bem: mne.bem.ConductorModel, trans: mne.transforms.Transform
+) -> None:
+    """Are MEG sensors outside of the template's head: tolerate those within its scalp."""
+    picks = mne.pick_types(info, meg=True, exclude=[])
+    if not len(picks):
+        return
+    places = np.array([info["chs"][k]["loc"][:3] for k in picks])
+    if info["dev_head_t"] is not None:
+        places = mne.transforms.apply_trans(info["dev_head_t"], places)
+    origin = bem["surfs"][-1]["rr"].mean(axis=0)
+    rays = mne.transforms.apply_trans(trans, places) - origin
+    distance = np.linalg.norm(rays, axis=1)
+    skin, skull = (
+        radii(origin, rays / distance[:, np.newaxis], surface["rr"], surface["tris"])
+        for surface in bem["surfs"][:2]
+    )
+    n_inside = np.sum(distance < skin)
+    where = (
+        f"{n_inside} of {len(picks)} MEG sensors lie inside the template's scalp, up to "
+        f"{1e3 * np.max(skin - distance):.0f} mm deep: info['dev_head_t'] is wrong, or the head is "
+        "smaller than the template. Check it with mne.viz.plot_alignment(info, "
+        'template_trans(), "fsaverage5", template_subjects_dir()), and use the head\'s own MRI, or '
+        "a template scaled with mne.scale_mri, in mne.make_forward_solution."
+    )
+    if np.any(distance < skull):
+        raise ValueError(where)
+    if n_inside:
+        warn(f"{where} The forward solution takes them as they are.")

@@ -8,7 +8,7 @@ import mne
 import numpy as np
 
 from mne_invkit._mne import is_fixed
-from mne_invkit.inverse.checks import check_is_forward
+from mne_invkit.inverse.sensors import check_is_forward
 
 _KINDS = {"surf": "surface", "vol": "volume", "discrete": "discrete"}
 

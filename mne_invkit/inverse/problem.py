@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import mne
 import numpy as np
@@ -12,8 +13,9 @@ from mne.utils import logger, verbose
 
 from mne_invkit._docs import fill_doc
 from mne_invkit._mne import make_projector, share_original_gain
-from mne_invkit.inverse import checks
+from mne_invkit.inverse import instances, sensors
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
+from mne_invkit.inverse.values import check_covariance, check_rank, check_survey, survey_data
 
 Instance = mne.Evoked | Sequence[mne.Evoked] | mne.BaseEpochs | mne.io.BaseRaw
 """What a solver takes: an Evoked, several with the same channels and times, Epochs, or Raw."""
@@ -134,17 +136,31 @@ class InverseProblem:
         problem : InverseProblem
             The problem with the whitened data of `inst`.
         """
-        insts = checks.own_instances(inst)
+        insts = instances.own_instances(inst)
+        self.check_fits(insts)
         names = self.info["ch_names"]
-        checks.check_channels(insts, names)
-        checks.check_reference(self.info, insts)
-        data = checks.get_data(insts, names)
         return replace(
             self,
-            data=self.whitener @ data,
-            insts=checks.pick_loaded(insts, names),
+            data=self.whitener @ instances.get_data(insts, names),
+            insts=instances.pick_loaded(insts, names),
             times=insts[0].times.copy(),
         )
+
+    def check_fits(self, insts: tuple, **span) -> None:
+        """Raise if the problem does not describe some data.
+
+        Parameters
+        ----------
+        insts : tuple of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+            The data.
+        **span
+            Part of Raw to look at, as in :func:`mne_invkit.inverse.instances.pieces`.
+        """
+        infos = [inst.info for inst in insts]
+        sensors.check_channels(infos, self.info, self.projector)
+        for info in infos:
+            sensors.check_positions(_picked(info, self.info["ch_names"]), self.forward)
+        check_survey(survey_data(insts, self.info, **span), self.info)
 
     def __repr__(self) -> str:
         n_trials, n_rank, n_times = self.data.shape
@@ -211,19 +227,24 @@ def prepare_problem(
         "loose": loose, "depth": depth, "fixed": fixed, "rank": rank,
         "versions": ", ".join(f"{m.__name__} {m.__version__}" for m in (mne, np, scipy)),
     }  # fmt: skip
-    insts = () if isinstance(inst, mne.Info) else checks.own_instances(inst)
+    insts = () if isinstance(inst, mne.Info) else instances.own_instances(inst)
     infos = [i.info for i in insts] or [inst]
-    checks.check_forward(forward)
+    sensors.check_forward(forward)
+    check_rank(rank)
     loose = loose_by_kind(forward["src"], loose, fixed)
     depth = depth_options(depth)
-    info = infos[0]
-    ch_names = checks.common_channels(infos, forward, noise_cov)
-    info = checks.check_reference(mne.pick_info(info, _indices(info["ch_names"], ch_names)), insts)
-    checks.check_positions(info, forward)
-    data = checks.get_data(insts, ch_names) if insts else np.zeros((0, len(ch_names), 0))
+    ch_names = sensors.common_channels(infos, forward, noise_cov)
+    sensors.check_same_projectors(infos, ch_names)
+    for info in map(partial(_picked, names=ch_names), infos):
+        sensors.check_positions(info, forward)
+    info = _picked(infos[0], ch_names)
+    survey = survey_data(insts, info) if insts else None
+    info = sensors.check_reference(info, survey)
+    if survey is not None:
+        check_survey(survey, info)
     nave = _nave(insts) if insts else 1.0
     noise_cov = _noise_covariance(noise_cov, info, nave)
-    checks.check_rank(noise_cov, info, rank)
+    check_covariance(noise_cov, info, rank, nave=nave)
 
     picked = mne.pick_channels_forward(forward, ch_names, ordered=True, verbose="error")
     if ch_names == forward["sol"]["row_names"]:
@@ -239,13 +260,15 @@ def prepare_problem(
     scale = np.sqrt(len(gain)) / norm
     gain *= scale
     problem = InverseProblem(
-        data=whitener @ data,
+        data=whitener @ instances.get_data(insts, ch_names)
+        if insts
+        else np.zeros((0, len(gain), 0)),
         gain=gain,
         source_std=source_std * scale,
         whitener=whitener,
         projector=make_projector([*info["projs"], *noise_cov["projs"]], ch_names)[0],
         forward=forward,
-        insts=checks.pick_loaded(insts, ch_names),
+        insts=instances.pick_loaded(insts, ch_names),
         info=info,
         times=insts[0].times.copy() if insts else np.zeros(0),
         nave=nave,
@@ -255,15 +278,15 @@ def prepare_problem(
     return problem
 
 
-def _indices(names: list[str], wanted: list[str]) -> list[int]:
-    position = {name: k for k, name in enumerate(names)}
-    return [position[name] for name in wanted]
+def _picked(info: mne.Info, names: list[str]) -> mne.Info:
+    """Info of some channels, in their order."""
+    position = {name: k for k, name in enumerate(info["ch_names"])}
+    return mne.pick_info(info, [position[name] for name in names])
 
 
 def _nave(insts: tuple) -> float:
     """Number of averages of the data; the harmonic mean keeps the mean noise power."""
-    naves = [inst.nave if isinstance(inst, mne.Evoked) else 1 for inst in insts]
-    return float(1 / np.mean(1 / np.maximum(naves, 1)))
+    return float(1 / np.mean(1 / np.array(instances.naves(insts))))
 
 
 def _noise_covariance(noise_cov, info, nave) -> mne.Covariance:

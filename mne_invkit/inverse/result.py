@@ -19,6 +19,7 @@ from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_r
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.values import check_amplitude
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,8 +98,14 @@ class BaseResult(ABC):
         """Locations of the components in ascending order, None for all."""
         return None
 
-    def _amplitudes(self) -> Iterator[np.ndarray]:
-        """Amplitudes (A m) of each trial."""
+    def amplitudes(self) -> Iterator[np.ndarray]:
+        """Make the amplitudes of each Evoked or epoch, one after the other.
+
+        Yields
+        ------
+        amplitudes : ndarray, shape (n_active * n_orient, n_times)
+            Amplitude of each component (A m) of the locations `active`.
+        """
         std = self.problem.std(self.active)[:, np.newaxis]
         for trial in range(len(self.problem.data)):
             yield std * self.components(trial)
@@ -111,7 +118,7 @@ class BaseResult(ABC):
         stc : SourceEstimate
             The estimate (A m).
         """
-        for amplitude in self._amplitudes():
+        for amplitude in self.amplitudes():
             yield self._make_stc(amplitude)
 
     def _make_stc(self, amplitude: np.ndarray):
@@ -129,7 +136,7 @@ class BaseResult(ABC):
     @cached_property
     def residual(self):
         """Data minus the field of the sources, all projectors applied, of the data's type."""
-        return make_residual(self.problem, self._amplitudes(), self.active)
+        return make_residual(self.problem, self.amplitudes(), self.active)
 
     @cached_property
     def explained_variance(self) -> float:
@@ -258,6 +265,11 @@ def make_result(
     >>> make_result(problem, found, module=__name__).stc  # doctest: +SKIP
     """
     check_pick_ori(pick_ori, problem.forward)
+    if not len(problem.data):
+        raise TypeError(
+            "The problem has no data: pass an Evoked, Epochs or Raw to prepare_problem and not an "
+            "Info, or problem.with_data(inst)."
+        )
     wanted = (len(problem.data), problem.gain.shape[1], len(problem.times))
     if np.shape(found) != wanted:
         raise ValueError(
@@ -269,6 +281,8 @@ def make_result(
             f"An estimate in {unit!r} needs weights that make it from amplitudes in A m, and one "
             'in A m has none: pass both unit="..." and weights=..., or neither.'
         )
+    std = problem.std()[:, np.newaxis]
+    check_amplitude(max((np.abs(std * trial).max(initial=0) for trial in found), default=0))
     settings = {**problem.settings, **(settings or {}), "pick_ori": pick_ori, "sparse": sparse}
     code = code_of(module) if module else ""
     result = InverseResult(problem, found, settings, code, unit, weights, cost)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from mne_invkit._docs import fill_doc
-from mne_invkit.inverse import checks
+from mne_invkit.inverse.sensors import check_forward
 from mne_invkit.inverse.stc import STC_CLASSES
 from mne_invkit.simulation.signals import (
     Rng,
@@ -140,7 +140,7 @@ def simulate_evoked(
     >>> simulation.evoked.nave
     20
     """
-    checks.check_forward(forward)
+    check_forward(forward)
     rng = np.random.default_rng(rng)
     if not tmin <= tmax or tmax < 0:
         raise ValueError(f"Expected tmin <= tmax and 0 <= tmax (s), got {tmin} and {tmax}.")

@@ -7,7 +7,7 @@ import numpy as np
 from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
-from mne_invkit.inverse import checks
+from mne_invkit.inverse.instances import check_instances, get_data, naves
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, prepare_problem
 from mne_invkit.inverse.result import InverseResult, make_result
@@ -48,6 +48,7 @@ def fit_eloreta(
     result : InverseResult
         The estimate, with the residual that MNE does not return for eLORETA.
     """
+    check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=None, rank=rank)
     covariance = mne.make_ad_hoc_cov(problem.info, verbose="error")
@@ -56,10 +57,9 @@ def fit_eloreta(
         depth=None, rank=rank, verbose="error",
     )  # fmt: skip
     free = problem.n_orient == 3
-    trials = checks.get_data(problem.insts, problem.info["ch_names"])
-    naves = [inst.nave for inst in problem.insts if isinstance(inst, mne.Evoked)]
+    trials = get_data(problem.insts, problem.info["ch_names"])
     found = []
-    for data, nave in zip(trials, naves or [1] * len(trials), strict=True):
+    for data, nave in zip(trials, naves(problem.insts), strict=True):
         trial = mne.EvokedArray(data, problem.info, problem.times[0], nave=nave, verbose="error")
         moments = mne.minimum_norm.apply_inverse(
             trial, inverse, lambda2, "eLORETA", pick_ori="vector" if free else None,

@@ -151,8 +151,8 @@ def test_gain_that_is_zero(given):
 def test_head_that_moved_in_the_meg(meeg_info, meeg_forward, make_evoked):
     evoked = make_evoked(meeg_info).pick("mag")
     for offset, raises in [
-        (0.04, pytest.raises(ValueError, match=r"head lies 40 mm.*recompute")),
-        (0.01, pytest.warns(RuntimeWarning, match="head lies 10 mm")),
+        (0.04, pytest.raises(ValueError, match=r"moves MEG sensors by 40 mm.*recompute")),
+        (0.01, pytest.warns(RuntimeWarning, match="moves MEG sensors by 10 mm")),
     ]:
         trans = np.eye(4)
         trans[2, 3] = offset
@@ -167,6 +167,141 @@ def test_other_compensation_grade(meeg_info, meeg_forward, make_evoked):
         ch["coil_type"] += 3 << 16  # where CTF keeps the grade
     with pytest.raises(ValueError, match=r"grade 3.*apply_gradient_compensation\(0\)"):
         prepare(evoked, meeg_forward)
+
+
+# %% What a name stands for
+
+
+def test_average_reference_that_lacks_electrodes(given):
+    evoked = given["inst"].del_proj()
+    evoked.data += np.linspace(0, 5e-5, 12)
+    four = ["Cz", "C3", "C4", "Pz"]
+    evoked.set_channel_types(dict.fromkeys(four, "misc"), on_unit_change="ignore")
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    evoked.set_channel_types(dict.fromkeys(four, "eeg"), on_unit_change="ignore")
+    message = r"covers 28 of the 32 EEG channels.*C3, C4, Cz, Pz"
+    given["inst"] = evoked
+    assert_raises(given, ValueError, message + r".*call inst.del_proj\(0\) and inst.set_eeg_ref")
+    given["inst"] = evoked.copy().apply_proj()
+    assert_raises(given, ValueError, message + ".*before it was applied")
+    given["inst"] = evoked.del_proj(0)
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    prepare(**given)
+
+
+def test_projector_is_judged_by_what_it_does(given):
+    """Neither its description nor its kind make a projector an average reference."""
+    evoked = given["inst"].del_proj()
+    evoked.data += 1e-4
+    blink = np.linspace(-1, 1, 32) / np.linalg.norm(np.linspace(-1, 1, 32))
+    data = dict(col_names=evoked.ch_names, row_names=None, data=blink[None], nrow=1, ncol=32)
+    evoked.add_proj(mne.Projection(data=data, desc="EEG average blink", active=False))
+    assert_raises(given, ValueError, r"no average reference.*set_eeg_reference\(")
+
+
+def test_channels_typed_otherwise_are_left_out(given):
+    evoked = given["inst"].del_proj()
+    evoked.set_channel_types(dict(Fp1="eog", Fp2="eog"), on_unit_change="ignore")
+    evoked.set_eeg_reference("average", projection=True, verbose=False)
+    with pytest.warns(RuntimeWarning, match=r"2 channels \(Fp1, Fp2\) are eog .* left out"):
+        problem = prepare(**given)
+    assert len(problem.info["ch_names"]) == 30
+    evoked.del_proj().set_channel_types(
+        dict.fromkeys(evoked.ch_names, "misc"), on_unit_change="ignore"
+    )
+    assert_raises(given, ValueError, r"are misc in the data.*inst.set_channel_types")
+
+
+def test_current_source_density_is_refused(given):
+    csd = mne.preprocessing.compute_current_source_density(given["inst"])
+    assert_raises(given | dict(inst=csd), ValueError, "csd in the data.*pass the potentials")
+
+
+def test_bipolar_channels_are_refused(given):
+    evoked = given["inst"].del_proj()
+    raw = mne.io.RawArray(evoked.data, evoked.info, verbose=False)
+    raw = mne.set_bipolar_reference(raw, "Fp1", "F7", copy=True, verbose=False)
+    raw.rename_channels({"Fp1-F7": "Fp1"})
+    raw.set_eeg_reference("average", projection=True, verbose=False)
+    assert_raises(given | dict(inst=raw), ValueError, r"bipolar \(Fp1\).*set_bipolar_reference")
+
+
+def test_names_in_another_case_warn(given):
+    evoked = given["inst"]
+    evoked.rename_channels(dict(Fz="FZ", Cz="CZ"))
+    with pytest.warns(RuntimeWarning, match=r"2 of 32 eeg .*\(CZ, FZ\).*rename_channels"):
+        prepare(**given)
+
+
+def test_many_channels_left_out_warn(given):
+    given["forward"] = mne.pick_channels_forward(
+        given["forward"], given["inst"].ch_names[:24], verbose=False
+    )
+    with pytest.warns(RuntimeWarning, match=r"8 of 32 eeg channels .* inst\.info"):
+        prepare(**given)
+
+
+# %% Every member of a list, and all positions
+
+
+def test_positions_of_every_evoked_are_compared(given):
+    evoked = given["inst"]
+    other = evoked.copy()
+    moved(other, offset=[0.04, 0, 0])
+    assert_raises(given | dict(inst=[evoked, other]), ValueError, r"electrodes lie 4\d mm")
+
+
+def test_one_electrode_without_position_hides_nothing(given):
+    evoked = given["inst"]
+    evoked.info["chs"][3]["loc"][:3] = np.nan
+    prepare(**given)
+    moved(evoked, offset=[0, 0.06, 0])
+    assert_raises(given, ValueError, r"electrodes lie [56]\d mm")
+
+
+def test_head_that_turned_in_the_meg(meeg_info, meeg_forward, make_evoked):
+    still = make_evoked(meeg_info).pick("mag")
+    for degrees, raises in [
+        (10, pytest.warns(RuntimeWarning, match=r"moves MEG sensors by 2\d mm")),
+        (20, pytest.raises(ValueError, match=r"moves MEG sensors by 4\d mm")),
+    ]:
+        evoked = still.copy()
+        turn = mne.transforms.rotation(0, 0, np.deg2rad(degrees))
+        evoked.info["dev_head_t"] = mne.transforms.Transform("meg", "head", turn)
+        for inst in (evoked, [still, evoked]):
+            with raises:
+                prepare(inst, meeg_forward)
+
+
+def test_evokeds_with_other_projectors(given):
+    evoked = given["inst"]
+    vector = np.random.default_rng(0).standard_normal((1, 32))
+    data = dict(col_names=evoked.ch_names, row_names=None, data=vector, nrow=1, ncol=32)
+    other = evoked.copy().add_proj(mne.Projection(data=data, desc="blink", active=False))
+    assert_raises(given | dict(inst=[evoked, other]), ValueError, "different projectors.*add_proj")
+
+
+def test_evokeds_with_other_types(given):
+    evoked = given["inst"].del_proj()
+    other = evoked.copy().set_channel_types(dict(Fp1="eog"), on_unit_change="ignore")
+    assert_raises(given | dict(inst=[evoked, other]), ValueError, "different types.*set_channel_ty")
+
+
+def test_prepared_problem_looks_at_new_data_as_closely(given):
+    problem = prepare(given["inst"].info, given["forward"], given["noise_cov"])
+    evoked = given["inst"]
+    far, typed, projected = evoked.copy(), evoked.copy(), evoked.copy()
+    moved(far, offset=[0.04, 0, 0])
+    typed.del_proj().set_channel_types(dict(Fp1="eog"), on_unit_change="ignore")
+    vector = np.random.default_rng(0).standard_normal((1, 32))
+    data = dict(col_names=evoked.ch_names, row_names=None, data=vector, nrow=1, ncol=32)
+    projected.add_proj(mne.Projection(data=data, desc="blink", active=False))
+    for inst, message in [
+        (far, "electrodes lie"), (typed, "type of Fp1"), (projected, "projectors .* lacks"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            problem.with_data(inst)
+    problem.with_data(evoked.copy().del_proj())  # the problem's own reference is applied
 
 
 # %% Noise covariance
