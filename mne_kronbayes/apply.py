@@ -13,7 +13,7 @@ from mne_invkit._threads import one_thread
 from mne_invkit.inverse.instances import check_instances, good_samples
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
-from mne_invkit.inverse.values import check_amplitude
+from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_kronbayes._docs import fill_doc
 from mne_kronbayes.kernel.families import ROWS_PER_COMPONENT
@@ -195,7 +195,7 @@ def _judge(result: KronBayesResult) -> None:
             f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
             "Check noise_cov and evoked.nave, and lower occam if it is above 1."
         )
-    check_amplitude(max(np.abs(part).max(initial=0) for part in result.amplitudes()))
+    check_amplitudes(result.amplitudes(), good_samples(result.problem.insts[0]))
     logger.info(
         "kronbayes: %d sweeps, %d sources in %d locations explain %.1f%% variance",
         n_sweeps, len(result.active), len(result.source_variance), share,

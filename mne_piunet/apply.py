@@ -11,12 +11,12 @@ import mne
 import numpy as np
 from mne.utils import verbose, warn
 
-from mne_invkit.inverse.instances import check_instances, naves, own_instances, pieces
+from mne_invkit.inverse.instances import check_instances, good_samples, naves, own_instances, pieces
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.inverse.stc import make_stc
-from mne_invkit.inverse.values import check_amplitude
+from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import check_n_jobs
@@ -76,7 +76,8 @@ def fit_piunet(
     operator = _prepare(info, forward, pick_ori, run, prepared)
     problem = operator.problem.with_data(evoked)
     found = np.empty((len(problem.data), problem.gain.shape[1], len(problem.times)), np.float32)
-    for trial, (_, estimate) in zip(found, _estimates(operator, [problem], run), strict=True):
+    estimates = _estimates(operator, problem, good_samples(problem.insts[0]), run, set())
+    for trial, estimate in zip(found, estimates, strict=True):
         trial[:] = estimate
     network = operator.network
     settings = {
@@ -257,12 +258,12 @@ def apply_piunet_raw(
     return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
 
 
-def _whitened(problem: InverseProblem, inst, **span) -> Iterator[InverseProblem]:
-    """Problems of one epoch, or of one buffer of Raw, read one after the other."""
+def _whitened(problem: InverseProblem, inst, **span) -> Iterator[tuple[InverseProblem, np.ndarray]]:
+    """Problems of one epoch or one buffer of Raw, one after the other, and their good samples."""
     begin = span.get("start", 0)
-    for data, _ in pieces(inst, problem.info["ch_names"], **span):
+    for data, good in pieces(inst, problem.info["ch_names"], **span):
         times = inst.times[begin : begin + data.shape[1]]
-        yield replace(problem, data=(problem.whitener @ data)[np.newaxis], times=times)
+        yield replace(problem, data=(problem.whitener @ data)[np.newaxis], times=times), good
         if isinstance(inst, mne.io.BaseRaw):
             begin += len(times)
 
@@ -291,29 +292,31 @@ def _check_count(name: str, value: int) -> None:
 
 
 def _estimates(
-    operator: PIUNet, problems: Iterable[InverseProblem], run: dict
-) -> Iterator[tuple[InverseProblem, np.ndarray]]:
-    """Estimate the components of every trial of every problem; give each warning once."""
-    told = set()
-    for problem in problems:
-        counts = naves(problem.insts) if problem.insts else [1.0]
-        for data, nave in zip(problem.data, counts, strict=True):
-            for text in operator.unlike_training(data, noise_power=1 / nave):
-                if text not in told:
-                    warn(text)
-                told.add(text)
-            yield problem, operator.estimate(data, noise_power=1 / nave, **run)
+    operator: PIUNet, problem: InverseProblem, good: np.ndarray, run: dict, told: set
+) -> Iterator[np.ndarray]:
+    """Estimate the components of every trial; give each warning that is not among `told` once."""
+    counts = naves(problem.insts) if problem.insts else [1.0]
+    for data, nave in zip(problem.data, counts, strict=True):
+        for text in operator.unlike_training(data[:, good], noise_power=1 / nave):
+            if text not in told:
+                warn(text)
+            told.add(text)
+        yield operator.estimate(data, noise_power=1 / nave, **run)
 
 
 def _stcs(
-    operator: PIUNet, problems: Iterable[InverseProblem], pick_ori: str | None, run: dict
+    operator: PIUNet,
+    problems: Iterable[tuple[InverseProblem, np.ndarray]],
+    pick_ori: str | None,
+    run: dict,
 ) -> Iterator:
-    """Make the source estimate of every trial of every problem."""
-    std, told = operator.problem.std()[:, np.newaxis], False
-    for problem, found in _estimates(operator, problems, run):
-        found *= std
-        told = told or check_amplitude(np.abs(found).max(initial=0))
-        yield make_stc(problem, found, pick_ori=pick_ori)
+    """Make the source estimate of every epoch or buffer."""
+    std, told, too_large = operator.problem.std()[:, np.newaxis], set(), False
+    for problem, good in problems:
+        for found in _estimates(operator, problem, good, run, told):
+            found *= std
+            too_large = too_large or check_amplitudes([found], good)
+            yield make_stc(problem, found, pick_ori=pick_ori)
 
 
 SOLVER = Solver(

@@ -37,13 +37,9 @@ def make_residual(
         residual = residual.pick(names, verbose="error").apply_proj(verbose="error")
         rest = problem.projector @ residual.get_data()
         if isinstance(inst, mne.BaseEpochs):
-            for trial, field in zip(rest, fields, strict=True):
-                trial -= field
-            residual = mne.EpochsArray(
-                rest, residual.info, inst.events, inst.tmin, inst.event_id, on_missing="ignore",
-                baseline=None, proj=False, metadata=inst.metadata, selection=inst.selection,
-                drop_log=inst.drop_log, verbose="error",
-            )  # fmt: skip
+            own = residual.get_data(copy=False)
+            for trial, data, field in zip(own, rest, fields, strict=True):
+                trial[:] = data - field
         elif isinstance(inst, mne.Evoked):
             residual.data = rest - next(fields)
         else:

@@ -182,9 +182,10 @@ def orient_forward(
     n_components = forward["sol"]["data"].shape[1]
     depth_prior = np.ones(n_components)
     if exp:
-        depth_prior = mne.forward.compute_depth_prior(
-            forward, info, exp=exp, noise_cov=noise_cov, rank=rank, verbose="error", **options
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):  # locations that no sensor sees
+            depth_prior = mne.forward.compute_depth_prior(
+                forward, info, exp=exp, noise_cov=noise_cov, rank=rank, verbose="error", **options
+            )
     if make_fixed and not is_fixed(forward):
         forward, depth_prior = convert(forward, True), depth_prior[2::3]
     orient_prior = mne.forward.compute_orient_prior(forward, loose=loose, verbose="error")

@@ -17,6 +17,8 @@ from mne_invkit.inverse import instances, sensors
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
 from mne_invkit.inverse.values import check_covariance, check_rank, check_survey, survey_data
 
+_SILENT = 1e-12  # of the median power of a location's field; a millimetre from a center has 1e-4
+
 Instance = mne.Evoked | Sequence[mne.Evoked] | mne.BaseEpochs | mne.io.BaseRaw
 """What a solver takes: an Evoked, several with the same channels and times, Epochs, or Raw."""
 
@@ -34,8 +36,8 @@ class InverseProblem:
         is its number of rows.
     source_std : ndarray, shape (n_locations * n_orient,)
         Prior standard deviation of each component (A m), which carries depth weighting and
-        loose orientation. Amplitudes in A m are ``source_std`` times what a solver finds in
-        the scale of `gain`.
+        loose orientation. It is zero at locations that no sensor sees. Amplitudes in A m are
+        ``source_std`` times what a solver finds in the scale of `gain`.
     whitener : ndarray, shape (n_rank, n_channels)
         Includes the projectors, the average reference and ``nave``.
     projector : ndarray, shape (n_channels, n_channels)
@@ -253,16 +255,18 @@ def prepare_problem(
     whitener, _ = mne.cov.compute_whitener(noise_cov, info, rank=rank, pca=True, verbose="error")
     gain = whitener @ forward["sol"]["data"]
     source_std = np.sqrt(depth_prior * orient_prior)
+    source_std[_silent(gain, forward["nsource"])] = 0
     gain *= source_std
     norm = np.linalg.norm(gain)
     if norm == 0:
         raise ValueError("The forward solution is zero on all channels used.")
     scale = np.sqrt(len(gain)) / norm
     gain *= scale
+    data = np.zeros((0, len(gain), 0))
+    if insts:
+        data = whitener @ instances.get_data(insts, ch_names)
     problem = InverseProblem(
-        data=whitener @ instances.get_data(insts, ch_names)
-        if insts
-        else np.zeros((0, len(gain), 0)),
+        data=data,
         gain=gain,
         source_std=source_std * scale,
         whitener=whitener,
@@ -282,6 +286,17 @@ def _picked(info: mne.Info, names: list[str]) -> mne.Info:
     """Info of some channels, in their order."""
     position = {name: k for k, name in enumerate(info["ch_names"])}
     return mne.pick_info(info, [position[name] for name in names])
+
+
+def _silent(gain: np.ndarray, n_locations: int) -> np.ndarray:
+    """Components of locations without a field, such as the centre of a sphere for MEG.
+
+    Depth weighting would give them amplitudes without end.
+    """
+    power = np.sum(gain**2, axis=0)
+    of_location = power.reshape(n_locations, -1).sum(axis=1)
+    silent = of_location <= _SILENT * np.median(of_location)
+    return np.repeat(silent, len(power) // n_locations)
 
 
 def _nave(insts: tuple) -> float:

@@ -16,10 +16,11 @@ from mne.utils import logger, verbose
 
 from mne_invkit._docs import fill_doc
 from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_residual
+from mne_invkit.inverse.instances import good_samples
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.stc import make_stc
-from mne_invkit.inverse.values import check_amplitude
+from mne_invkit.inverse.values import check_amplitudes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -281,11 +282,10 @@ def make_result(
             f"An estimate in {unit!r} needs weights that make it from amplitudes in A m, and one "
             'in A m has none: pass both unit="..." and weights=..., or neither.'
         )
-    std = problem.std()[:, np.newaxis]
-    check_amplitude(max((np.abs(std * trial).max(initial=0) for trial in found), default=0))
     settings = {**problem.settings, **(settings or {}), "pick_ori": pick_ori, "sparse": sparse}
     code = code_of(module) if module else ""
     result = InverseResult(problem, found, settings, code, unit, weights, cost)
+    check_amplitudes(result.amplitudes(), good_samples(problem.insts[0]))
     logger.info("Explained %0.1f%% variance", result.explained_variance)
     return result
 

@@ -37,6 +37,8 @@ def check_forward(forward) -> None:
             "The forward solution is not in the head frame: compute it with "
             "mne.make_forward_solution(info, trans, src, bem)."
         )
+    if not np.any(forward["sol"]["data"]):
+        raise ValueError("The forward solution is zero on all channels: compute it again.")
     bad = ~np.isfinite(forward["sol"]["data"]).all(axis=1)
     if bad.any():
         names = np.array(forward["sol"]["row_names"])[bad]
@@ -177,7 +179,8 @@ def check_channels(infos, problem_info: mne.Info, projector: np.ndarray) -> None
         if other:
             raise ValueError(
                 f"The type of {some(other)} is not that of the prepared forward solution: give "
-                "them the right one with inst.set_channel_types, or prepare it again from inst.info."
+                "them the right one with inst.set_channel_types, or prepare it again from "
+                "inst.info."
             )
         theirs = make_projector(info["projs"], names)[2]
         if np.abs(projector @ theirs).max(initial=0) > 1e-3:
@@ -214,7 +217,8 @@ def check_reference(info: mne.Info, survey: Survey | None) -> mne.Info:
             )
             raise ValueError(
                 f"The average reference covers {len(names) - len(lacking)} of the {len(names)} EEG "
-                f"channels used, not {some(lacking)}, which had another type when it was made: "
+                f"channels used, not {some(lacking)}, whose type or name was another when it was "
+                f"made: "
                 f'{mend} inst.set_eeg_reference("average", projection=True).'
             )
     if survey is not None and survey.eeg_mean > 1e-3 * survey.eeg_std:

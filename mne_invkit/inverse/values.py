@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import mne
@@ -165,19 +166,22 @@ def _implausible(info: mne.Info, std: np.ndarray):
             yield name, unit, typical, middle
 
 
-def check_amplitude(strongest: float) -> bool:
+def check_amplitudes(amplitudes: Iterable[np.ndarray], good: np.ndarray) -> bool:
     """Warn of amplitudes that no brain has.
 
     Parameters
     ----------
-    strongest : float
-        Largest magnitude of a component (A m).
+    amplitudes : iterable of ndarray, shape (n_components, n_times)
+        Amplitudes (A m) of each trial.
+    good : ndarray of bool, shape (n_times,)
+        Samples outside of bad segments.
 
     Returns
     -------
     warned : bool
-        Whether it is too large.
+        Whether the strongest is too large.
     """
+    strongest = max((np.abs(part[:, good]).max(initial=0) for part in amplitudes), default=0)
     too_large = bool(strongest > _STRONGEST)
     if too_large:
         warn(

@@ -67,7 +67,9 @@ def fit_eloreta(
         ).data.reshape(-1, problem.n_orient, len(problem.times))  # fmt: skip
         if free:
             moments = np.einsum("nox,nxt->not", problem.axes, moments)
-        found.append(moments.reshape(-1, len(problem.times)) / problem.source_std[:, np.newaxis])
+        moments = moments.reshape(-1, len(problem.times))
+        std = problem.source_std[:, np.newaxis]
+        found.append(np.divide(moments, std, out=np.zeros_like(moments), where=std > 0))
     settings = {"lambda2": lambda2}
     return make_result(problem, np.stack(found), module="mne", pick_ori=pick_ori, settings=settings)
 

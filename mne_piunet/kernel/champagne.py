@@ -144,7 +144,7 @@ def make_sparse_patches(pursuit: Pursuit) -> SparsePatches:
     fields = np.ascontiguousarray(fields @ seen, np.float32)
     first, second = np.triu_indices(fields.shape[2])
     prior = np.concatenate(priors)
-    prior = prior / prior.sum() / np.einsum("jop,jop->j", fields, fields)
+    prior = prior / prior.sum() / np.maximum(np.einsum("jop,jop->j", fields, fields), _TINY)
     return SparsePatches(
         fields=fields,
         powers=np.einsum("jop,jop->jp", fields[:, :, first], fields[:, :, second]),

@@ -140,10 +140,9 @@ def _gram(gain: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _inverse_root(blocks: np.ndarray) -> np.ndarray:
-    """Invert the square roots of positive blocks; directions without signal stay finite."""
-    if blocks.shape[1] == 1:
-        return 1 / np.sqrt(np.maximum(blocks, np.finfo(blocks.dtype).tiny))
+    """Invert the square roots of positive blocks; those without any signal become zero."""
     values, vectors = np.linalg.eigh(blocks)
     values = np.maximum(values, 1e-6 * values[:, -1:])
-    values = np.maximum(values, np.finfo(blocks.dtype).tiny)
-    return (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    root = np.zeros_like(values)
+    np.divide(1, np.sqrt(values), out=root, where=values > np.finfo(blocks.dtype).tiny)
+    return (vectors * root[:, None, :]) @ vectors.transpose(0, 2, 1)

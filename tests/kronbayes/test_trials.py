@@ -187,6 +187,45 @@ def test_what_is_left_after_the_last_window(noise_temporal, raw, simulation, for
     np.testing.assert_allclose(shorter.cost, result.cost, rtol=1e-9)
 
 
+def test_bad_segments_are_not_learned_from(raw, simulation, forwards):
+    """Nor does what happens in them change the estimate elsewhere."""
+    args = forwards["surface"], simulation.noise_cov
+    loud = raw.copy()
+    loud[:, 60:90] = 1e-3 * np.random.default_rng(0).standard_normal((32, 30))
+    loud[:, 90:120] = 0
+    marks = mne.Annotations([0.6, 0.9], [0.3, 0.3], ["Bad jump", "BAD_ACQ_SKIP"])
+    result = fit(loud.set_annotations(marks), *args, buffer_size=30)
+    kept = [0, 1, 4, 5, 6, 7]
+    expected = fit(simulation.epochs[kept], *args)
+    np.testing.assert_allclose(result.cost, expected.cost, rtol=1e-9)
+    for k, stc in zip(kept, expected.stc, strict=True):
+        close(stc.copy(), mne.SourceEstimate(result.stc.data[:, 30 * k : 30 * k + 30],
+                                             stc.vertices, 0, 0.01))  # fmt: skip
+
+
+def test_windows_fit_between_bad_segments(raw, simulation, forwards):
+    args = forwards["surface"], simulation.noise_cov
+    marks = mne.Annotations([0.5, 1.5], [0.3, 0.3], ["bad", "bad"])
+    short = raw.copy().set_annotations(marks)
+    result = fit(short, *args, max_iter=2, verbose="error")
+    assert result.learned.n_times == 70
+    with pytest.warns(RuntimeWarning, match=r"windows of 45 samples for 27% .*buffer_size"):
+        fit(raw.copy().crop(0, 1.69).set_annotations(
+            mne.Annotations([0.45, 0.9, 1.34], [0.01, 0.01, 0.01], ["bad"] * 3)
+        ), *args, tol=1, buffer_size=45)  # fmt: skip
+
+
+def test_bootstrapped_epochs(simulation, forwards):
+    """An epoch that is drawn twice is solved twice, residual included."""
+    epochs = simulation.epochs[[0, 0, 1]]
+    result = fit(epochs, forwards["surface"], simulation.noise_cov, tol=1e-3)
+    np.testing.assert_array_equal(result.stc[0].data, result.stc[1].data)
+    np.testing.assert_array_equal(result.residual.events, epochs.events)
+    data = result.residual.get_data()
+    np.testing.assert_array_equal(data[0], data[1])
+    assert np.sum(data[2] ** 2) < np.sum(epochs.get_data()[2] ** 2)
+
+
 def test_a_recording_on_disk(raw, simulation, forwards, tmp_path):
     raw.save(tmp_path / "part_raw.fif", verbose="error")
     on_disk = mne.io.read_raw_fif(tmp_path / "part_raw.fif", verbose="error")

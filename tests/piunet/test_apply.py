@@ -110,13 +110,6 @@ def test_silence_stays_silent(eeg_evoked, eeg_cov, forwards, model):
     np.testing.assert_allclose(one.data[:, 0], stc.data[:, loud], rtol=1e-3, atol=1e-15)
 
 
-def test_nothing_but_silence(eeg_evoked, eeg_cov, forwards, model):
-    evoked = eeg_evoked.copy().crop(0, 0)
-    evoked.data[:] = 0
-    stc = apply_piunet(evoked, forwards["discrete"], eeg_cov, model=model)
-    assert not stc.data.any()
-
-
 def test_trials(eeg_evoked, eeg_cov, forwards, model):
     operator = make_piunet(eeg_evoked.info, forwards["discrete"], eeg_cov, model=model)
     other = eeg_evoked.copy()
@@ -226,6 +219,38 @@ def test_raw_in_buffers(eeg_evoked, eeg_cov, forwards, model, buffer_size, pick_
     expected = whole.data[..., 1:11]
     np.testing.assert_allclose(stc.data, expected, rtol=1e-4, atol=1e-5 * expected.max())
     np.testing.assert_allclose(stc.times, raw.times[1:11])
+
+
+def test_buffers_do_not_decide_what_is_flat(eeg_evoked, eeg_cov, forwards, model):
+    """Neither does a flat epoch, an interruption of the recording, or a coarse resolution."""
+    data = np.round(np.tile(eeg_evoked.data, 3), 7)
+    raw = mne.io.RawArray(data, eeg_evoked.info, verbose=False)
+    raw[:, 10:14] = data[:, 10:11]
+    raw[:, 20:26] = 0
+    operator = make_piunet(raw.info, forwards["discrete"], eeg_cov, model=model)
+    one, other = (apply_piunet_raw(raw, operator, buffer_size=size) for size in (2, 1000))
+    np.testing.assert_allclose(one.data, other.data, atol=1e-5 * other.data.max())
+    assert not one.data[:, 20:26].any()
+    epochs = np.stack([eeg_evoked.data, eeg_evoked.data])
+    epochs[0, 3] = 0
+    epochs = mne.EpochsArray(epochs, raw.info, proj=False, verbose=False)
+    assert len(apply_piunet_epochs(epochs, operator)) == 2
+    raw[3] = 0
+    with pytest.raises(ValueError, match=r"flat \(\w+\)"):
+        apply_piunet_raw(raw, operator)
+
+
+def test_locations_without_a_field_have_no_amplitude(eeg_evoked, eeg_cov, forwards, model):
+    """Such as the centre of a sphere for MEG; here one without, and one with nearly none."""
+    forward = forwards["surface"].copy()
+    gain = forward["sol"]["data"].copy()
+    gain[:, :3], gain[:, 9:12] = 0, 1e-9 * gain[:, 9:12]
+    forward["sol"]["data"], forward["_orig_sol"] = gain, gain.copy()
+    stc = apply_piunet(eeg_evoked, forward, eeg_cov, model=model)
+    assert not stc.data[[0, 3]].any()
+    assert np.isfinite(stc.data).all()
+    expected = apply_piunet(eeg_evoked, forwards["surface"], eeg_cov, model=model).data
+    assert np.corrcoef(stc.data.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_epochs_that_are_too_loud_are_left_out(epochs, eeg_cov, forwards, model):

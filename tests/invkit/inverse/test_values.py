@@ -24,7 +24,7 @@ def raw(make_evoked, eeg_info):
 
 def test_complex_data_are_refused(eeg_evoked, forwards):
     eeg_evoked.data = eeg_evoked.data * (1 + 1j)
-    with pytest.raises(ValueError, match="complex.*Hilbert.*real and the imaginary part"):
+    with pytest.raises(ValueError, match=r"complex.*Hilbert.*real and the imaginary part"):
         prepare(eeg_evoked, forwards["volume"])
 
 
