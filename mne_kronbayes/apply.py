@@ -192,8 +192,9 @@ def _judge(result: KronBayesResult) -> None:
         )
     if share < 1:
         warn(
-            f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. "
-            "Check noise_cov and evoked.nave, and lower occam if it is above 1."
+            f"The sources explain {share:.1f}% of the whitened data: it looks like noise alone. If "
+            "the response is only a part of it, crop to that, evoked.crop(tmin, tmax); check "
+            "noise_cov and evoked.nave, and lower occam if it is above 1."
         )
     check_amplitudes(result.amplitudes(), good_samples(result.problem.insts[0]))
     logger.info(

@@ -222,6 +222,23 @@ def check_wrong_input(case: Case) -> None:
         case.require(False, "a wrong forward solution is not refused.")
 
 
+def check_unusable_data(case: Case) -> None:
+    """Data without values, of standard errors, complex or masked are refused by a sentence."""
+    error, complex_, masked = (case.evoked.copy() for _ in range(3))
+    error.kind = "standard_error"
+    complex_.data = complex_.data * (1 + 1j)
+    masked.data = np.ma.masked_less(masked.data, 0)
+    for what, inst in {
+        "an Info": case.evoked.info, "a standard error": error, "a complex Evoked": complex_,
+        "a masked Evoked": masked,
+    }.items():  # fmt: skip
+        try:
+            case.fit(inst)
+        except (TypeError, ValueError):
+            continue
+        case.require(False, f"{what} is solved like an average: call prepare_problem with it.")
+
+
 def check_report(case: Case) -> None:
     """The result can be reported."""
     report = make_report({case.solver.name: case.result}, case.evoked, case.forward)
@@ -245,6 +262,7 @@ CONTRACTS: tuple[Callable[[Case], None], ...] = (
     check_pickles,
     check_list_of_evokeds,
     check_wrong_input,
+    check_unusable_data,
 )
 """What every solver has to keep for every kind of source space."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mne.io.constants import FIFF
 
-from mne_invkit.heads.surfaces import radii
+from mne_invkit.heads.surfaces import on_surface, radii
 from mne_invkit.heads.template import (
     SUBJECT,
     _cached,
@@ -15,6 +15,7 @@ from mne_invkit.heads.template import (
     template_subjects_dir,
     template_trans,
 )
+from mne_invkit.inverse.problem import prepare_problem
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,79 @@ def test_cache_is_built_once_and_never_half(tmp_path):
     assert path.read_text() == "whole"
 
 
+# %% Kinds of MEG sensors
+
+
+def helmet(coil, kind, radius, n=12):
+    """Sensors around the template's head, in the head frame."""
+    z = np.linspace(0.2, 0.95, n)
+    turn = 2.4 * np.arange(n)
+    out = np.column_stack([np.cos(turn), np.sin(turn), z])
+    out[:, :2] *= np.sqrt(1 - z[:, np.newaxis] ** 2)
+    info = mne.create_info([f"{kind} {k}" for k in range(n)], 100.0, kind)
+    for ch, ez in zip(info["chs"], out, strict=True):
+        ex = np.cross(ez, [0.1, 0.2, 1.0]) / np.linalg.norm(np.cross(ez, [0.1, 0.2, 1.0]))
+        ch["loc"] = np.concatenate([[0, 0, 0.04] + radius * ez, ex, np.cross(ez, ex), ez])
+        ch["coil_type"] = coil
+    info["dev_head_t"] = mne.transforms.Transform("meg", "head")
+    return mne.io.RawArray(np.zeros((n, 1)), info, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("coil", "kind", "reference"),
+    [
+        ("KIT_GRAD", "grad", "KIT_REF_MAG"),
+        ("CTF_GRAD", "mag", "CTF_REF_MAG"),
+        ("MAGNES_MAG", "mag", "MAGNES_REF_MAG"),
+        ("QUSPIN_ZFOPM_MAG", "mag", None),
+    ],
+)
+def test_sensors_of_all_makers(coil, kind, reference, discrete, trans):
+    """From the sensors to a whitened problem; KIT's references are left out, as MNE asks."""
+    raw = helmet(getattr(FIFF, f"FIFFV_COIL_{coil}"), kind, 0.14)
+    if reference:
+        others = helmet(getattr(FIFF, f"FIFFV_COIL_{reference}"), "ref_meg", 0.25, n=3)
+        raw.add_channels([others], force_update_info=True)
+    src = in_mri_frame(discrete, trans)
+    forward = template_forward(raw.info, src, mindist=0, verbose=False)
+    assert forward["nchan"] == 12
+    data = np.random.default_rng(0).standard_normal((len(raw.ch_names), 20)) * 1e-13
+    recording = mne.io.RawArray(data, raw.info, verbose=False)
+    problem = prepare_problem(recording, forward, verbose=False)
+    assert problem.data.shape == (1, 12, 20)
+    assert np.isfinite(problem.gain).all()
+
+
+def in_mri_frame(discrete, trans):
+    src = discrete.copy()
+    for s in src:
+        s["coord_frame"] = FIFF.FIFFV_COORD_MRI
+        s["rr"] = mne.transforms.apply_trans(trans, s["rr"])
+    return src
+
+
+def test_sensors_within_the_scalp(discrete, bem, trans):
+    """Those of a head smaller than the template are tolerated, those within the skull are not."""
+    opm = FIFF.FIFFV_COIL_QUSPIN_ZFOPM_MAG
+    with pytest.raises(ValueError, match=r"MEG sensors lie inside .*dev_head_t.*scale_mri"):
+        template_forward(helmet(opm, "mag", 0.08).info, verbose=False)
+    raw = helmet(opm, "mag", 0.15, n=1)
+    origin, up = bem["surfs"][-1]["rr"].mean(axis=0), np.array([0.0, 0.0, 1.0])
+    spot = on_surface(origin, up[np.newaxis], bem["surfs"][0])[0] - 0.003 * up
+    to_head = mne.transforms.invert_transform(trans)
+    raw.info["chs"][0]["loc"][:3] = mne.transforms.apply_trans(to_head, spot)
+    with pytest.warns(RuntimeWarning, match=r"1 of 1 MEG sensors lie .*up to 3 mm deep"):
+        template_forward(raw.info, in_mri_frame(discrete, trans), mindist=0, verbose=False)
+
+
 # %% Bad input
+
+
+def test_bipolar_channels_have_no_place(eeg_info):
+    info = eeg_info.copy()
+    info["chs"][2]["coil_type"] = FIFF.FIFFV_COIL_EEG_BIPOLAR
+    with pytest.raises(ValueError, match=rf"bipolar \({info['ch_names'][2]}\).*drop_channels"):
+        template_forward(info)
 
 
 def test_info_without_sensors_raises():

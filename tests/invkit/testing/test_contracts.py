@@ -228,6 +228,19 @@ def test_wrong_input_must_be_refused():
         check(fit_eats_everything)
 
 
+def fit_the_real_part(inst, forward, noise_cov=None, *, lambda2=0.1, rank=None, pick_ori=None,
+                      verbose=None):  # fmt: skip
+    if isinstance(inst, mne.Evoked) and np.iscomplexobj(inst.data):
+        inst = inst.copy()
+        inst.data = inst.data.real
+    return fit_ridge(inst, forward, noise_cov, lambda2=lambda2, pick_ori=pick_ori)
+
+
+def test_unusable_data_must_be_refused():
+    with pytest.raises(AssertionError, match="a complex Evoked is solved like an average"):
+        check(fit_the_real_part)
+
+
 def test_unknown_kind_and_missing_module_are_told():
     with pytest.raises(ValueError, match="kind must be one of surface"):
         check_solver(SOUND, kinds=["cortex"])
