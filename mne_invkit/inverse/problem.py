@@ -158,11 +158,14 @@ class InverseProblem:
         **span
             Part of Raw to look at, as in :func:`mne_invkit.inverse.instances.pieces`.
         """
-        infos = [inst.info for inst in insts]
+        infos, names = [inst.info for inst in insts], self.info["ch_names"]
         sensors.check_channels(infos, self.info, self.projector)
-        for info in infos:
-            sensors.check_positions(_picked(info, self.info["ch_names"]), self.forward)
-        check_survey(survey_data(insts, self.info, **span), self.info)
+        sensors.check_same_projectors(infos, names)
+        survey = survey_data(insts, self.info, **span)
+        for info in (_picked(info, names) for info in infos):
+            sensors.check_positions(info, self.forward)
+            sensors.check_reference(info, survey)
+        check_survey(survey, self.info)
 
     def __repr__(self) -> str:
         n_trials, n_rank, n_times = self.data.shape

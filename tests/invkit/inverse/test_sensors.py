@@ -298,10 +298,11 @@ def test_prepared_problem_looks_at_new_data_as_closely(given):
     projected.add_proj(mne.Projection(data=data, desc="blink", active=False))
     for inst, message in [
         (far, "electrodes lie"), (typed, "type of Fp1"), (projected, "projectors .* lacks"),
+        (evoked.copy().del_proj(), "no average reference"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             problem.with_data(inst)
-    problem.with_data(evoked.copy().del_proj())  # the problem's own reference is applied
+    problem.with_data(evoked.copy().apply_proj().crop(0, 0.05))
 
 
 # %% Noise covariance
