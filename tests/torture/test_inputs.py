@@ -112,7 +112,7 @@ def forget_a_position(given, rng):
 
 
 def twice(given, rng):
-    given.insts = given.insts + [given.insts[0].copy()]
+    given.insts = [*given.insts, given.insts[0].copy()]
 
 
 def diagonal_stays_diagonal(given, rng):
