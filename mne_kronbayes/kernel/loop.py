@@ -19,6 +19,7 @@ from mne_kronbayes.kernel.temporal import TEMPORAL, TemporalFamily
 
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
 _LEAST_NOISE = 1e-8  # the same (-80 dB), for noise that shrinks with the temporal covariance
+_NO_FIELD = 1e-24  # of the strongest field's power: a location that no sensor sees
 
 
 def dugh(
@@ -147,7 +148,8 @@ def dugh(
         select=select, on_sweep=on_sweep, n_times=n_times,
     )  # fmt: skip
     n_locations = gain.shape[1] // n_orient
-    active = np.flatnonzero(gain.reshape(-1, n_locations, n_orient).any(axis=(0, 2)))
+    fields = np.sum(gain**2, axis=0).reshape(n_locations, n_orient).sum(axis=1)
+    active = np.flatnonzero(fields > _NO_FIELD * fields.max())
     family = lookup(TEMPORAL, temporal, "temporal")
     components = _components(data, family.n_components(n_sensors * n_trials, n_times))
     rows = data.transpose(1, 0, 2)
@@ -194,6 +196,12 @@ def dugh(
     except KeyboardInterrupt:
         if on_interrupt == "raise":
             raise
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"A covariance became singular in sweep {len(costs)}: the sensors depend on each other "
+            "more than double precision can tell. Leave out sensors that are sums of others, or "
+            'pass noise="scalar", temporal="identity".'
+        ) from None
     return summarize(
         progress.likelihood, n_locations=n_locations, components=components,
         learn_orient=learn_orient, cost=costs, converged=converged,

@@ -10,7 +10,7 @@ from scipy.linalg import toeplitz
 from mne_kronbayes.kernel.noise import NOISE
 from mne_kronbayes.kernel.temporal import TEMPORAL
 
-_SCALE = 1e50  # largest magnitude of data and gain, and the inverse of the least: squares are taken
+_SCALE = 1e15  # largest magnitude of data and gain, and the inverse of the least: squares are taken
 _SINGULAR = 1e-13  # least conditional variance of a noise sample, as a share of the largest
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from pairs import grid
+from pairs import all_pairs
+from soundness import assert_sound
 
 from mne_kronbayes.kernel.loop import dugh
 from mne_kronbayes.kernel.noise import NOISE
@@ -37,33 +38,20 @@ SPECIAL = {
 }
 
 
-def assert_sound(result, data):
-    """The cost never rises, all is finite, and no variance is negative."""
-    assert np.diff(result.cost).max(initial=0) <= 1e-9 * np.abs(result.cost).max()
-    covariances = result.posterior.covariances()
-    for learned in (
-        result.mean(data), covariances, result.source_covariance, result.noise_covariance,
-        result.temporal_covariance, result.cost,
-    ):  # fmt: skip
-        assert np.isfinite(learned).all()
-    for variances in (
-        np.einsum("noot->not", covariances), result.source_variance, result.noise_variance,
-        np.diag(result.temporal_covariance),
-    ):  # fmt: skip
-        assert variances.min() >= 0
-
-
 @pytest.mark.parametrize(
     "options",
-    grid(
-        recording=sorted(SPECIAL),
-        temporal=sorted(TEMPORAL),
-        noise=sorted(NOISE),
-        noise_temporal=["shared", "white"],
-        learn_orient=[False, True],
-        select=[False, True],
-        occam=[1.0, 2.0],
+    all_pairs(
+        dict(
+            recording=sorted(SPECIAL),
+            temporal=sorted(TEMPORAL),
+            noise=sorted(NOISE),
+            noise_temporal=["shared", "white"],
+            learn_orient=[False, True],
+            select=[False, True],
+            occam=[1.0, 2.0],
+        )
     ),
+    ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_data_without_noise_are_explained(options):
     options = dict(options)
@@ -105,3 +93,44 @@ def test_two_sensors_alike_and_one_without_a_field():
         result = dugh(data, gain, noise=noise)
         assert_sound(result, data)
         assert set(ACTIVE) <= set(result.active)
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40])
+def test_scales_that_single_precision_does_not_hold(scale, simulate):
+    """Of so many locations that their slopes are computed in it; one is hardly seen."""
+    data, gain, active = simulate(n_locations=5000, ar=0.0)
+    gain[:, 4999] *= 1e-200
+    options = dict(temporal="identity", noise="scalar")
+    one, other = dugh(data, gain, **options), dugh(data, scale * gain, **options)
+    np.testing.assert_allclose(other.cost, one.cost, rtol=1e-6)
+    assert set(np.argsort(-other.source_variance)[:2]) == set(active)
+
+
+@pytest.mark.parametrize("noise_temporal", ["shared", "white"])
+def test_fixed_noise_that_data_cannot_have_is_refused(noise_temporal, simulate):
+    data, gain, _ = simulate()
+    options = dict(noise_temporal=noise_temporal, max_iter=5)
+    dugh(1e12 * data, gain, **options)
+    with pytest.raises(ValueError, match=r'noise="fixed".*e-2\d of the power .*"scalar"'):
+        dugh(1e12 * data, gain, noise="fixed", **options)
+
+
+def test_a_step_that_raises_the_cost_is_not_taken(simulate):
+    class Astray(TEMPORAL["toeplitz"]):
+        def update(self, rows, solved):
+            return super().update(rows, 3 * solved)
+
+    data, gain, _ = simulate()
+    result = dugh(data, gain, temporal=Astray)
+    assert_sound(result, data)
+    assert result.cost[-1] < result.cost[0]
+
+
+def test_a_singular_covariance_is_told_in_a_sentence(simulate):
+    class Singular(TEMPORAL["toeplitz"]):
+        def update(self, rows, solved):
+            np.linalg.cholesky(np.zeros((2, 2)))
+
+    data, gain, _ = simulate()
+    with pytest.raises(ValueError, match=r"singular in sweep 1: .*Leave out sensors"):
+        dugh(data, gain, temporal=Singular)
