@@ -110,6 +110,10 @@ def dugh(
     components. Its majorization-minimization step is a geometric mean of matrices (Wipf et al.
     2010). Longer steps are tried there, too.
 
+    Of data without noise, an ever smaller covariance would explain ever more. So variances of the
+    noise stop at 1e-5 of the data's mean power, and a temporal covariance that noise shares stops
+    changing where it would take them below 1e-8.
+
     Where the cost settles, locations enter that lower it by more than their price: all N are
     examined, :math:`O(M^2 N)`. With `select`, sources that do not save their price leave. Sweeps
     go on until neither happens.
