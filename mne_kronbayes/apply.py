@@ -114,7 +114,7 @@ def fit_kron_bayes(
     baseline = noise_temporal if isinstance(noise_temporal, mne.BaseEpochs) else None
     options = {
         "temporal": temporal, "noise": noise, "occam": occam, "max_iter": max_iter, "tol": tol,
-        "on_interrupt": on_interrupt,
+        "on_interrupt": on_interrupt, "learn_orient": learn_orient, "select": select,
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
     check_options(**options)
@@ -126,7 +126,6 @@ def fit_kron_bayes(
     windows = learning_windows(problem, buffer_size)
     size = windows.shape[2]
     _check_windows(windows, problem, temporal)
-    options |= {"learn_orient": learn_orient, "select": select}
     settings = {
         **problem.settings, **options, "buffer_size": buffer_size, "sparse": sparse,
         "pick_ori": pick_ori,

@@ -67,39 +67,8 @@ class Identity:
         return self, 1.0
 
 
-class Dense:
-    """A covariance kept as a matrix with its Cholesky factor. O(T^3) an update."""
-
-    def __init__(self, n_times: int):
-        self._set(np.eye(n_times))
-
-    @staticmethod
-    def n_components(n_rows, n_times):
-        """Return all: the families have few parameters."""
-        return n_times
-
-    def _set(self, covariance: np.ndarray) -> None:
-        self.covariance = covariance
-        self._factor = cholesky(covariance, lower=True), True
-        self.log_det = 2 * np.log(np.diag(self._factor[0])).sum()
-
-    def solve(self, rows):
-        """Solve with the Cholesky factor."""
-        flat = rows.reshape(-1, rows.shape[-1])
-        return cho_solve(self._factor, flat.T).T.reshape(rows.shape)
-
-    def update(self, rows, solved):
-        """Take one majorization-minimization step."""
-        return self.step(self.solve(np.eye(len(self.covariance))), solved.T @ solved / len(solved))
-
-    def normalized(self):
-        """Scale the covariance to trace T."""
-        scale = np.trace(self.covariance) / len(self.covariance)
-        return self._scaled(1 / scale), scale
-
-
-class Full(Dense):
-    """Any positive definite covariance; Riemannian update (Dugh, Theorem 3).
+class Full:
+    """Any positive definite covariance; Riemannian update (Dugh, Theorem 3). O(T^3) an update.
 
     S solves S A S = S_0 C S_0, A and C the adjoint images of B^-1 and B^-1 M B^-1; with no
     floor this is the geometric mean B # M.
@@ -116,7 +85,9 @@ class Full(Dense):
 
     def _compose(self, s: np.ndarray) -> None:
         self._s = s
-        self._set(s + np.eye(len(s)) * (FLOOR * np.trace(s) / len(s)))
+        self.covariance = s + np.eye(len(s)) * (FLOOR * np.trace(s) / len(s))
+        self._factor = cholesky(self.covariance, lower=True), True
+        self.log_det = 2 * np.log(np.diag(self._factor[0])).sum()
 
     @staticmethod
     def n_components(n_rows, n_times):
@@ -128,6 +99,15 @@ class Full(Dense):
         """Number of distinct elements."""
         return len(self._s) * (len(self._s) + 1) // 2
 
+    def solve(self, rows):
+        """Solve with the Cholesky factor."""
+        flat = rows.reshape(-1, rows.shape[-1])
+        return cho_solve(self._factor, flat.T).T.reshape(rows.shape)
+
+    def update(self, rows, solved):
+        """Take one majorization-minimization step."""
+        return self.step(self.solve(np.eye(len(self.covariance))), solved.T @ solved / len(solved))
+
     def step(self, a, c):
         """Solve for the minimum of the majorizer."""
         white = np.eye(len(a)) * (FLOOR / len(a))
@@ -136,13 +116,51 @@ class Full(Dense):
         new._compose(solve_riccati_of_root(a, self._s @ np.linalg.cholesky(c)))
         return new
 
-    def _scaled(self, factor):
+    def normalized(self):
+        """Scale the covariance to trace T."""
+        scale = np.trace(self.covariance) / len(self.covariance)
         new = copy(self)
-        new._compose(factor * self._s)
-        return new
+        new._compose(self._s / scale)
+        return new, scale
 
 
-class Toeplitz:
+class ByLags:
+    """A Toeplitz covariance, kept by its first column and its inverse. No matrix is formed."""
+
+    column: np.ndarray
+
+    @staticmethod
+    def n_components(n_rows, n_times):
+        """Return all: a window of T samples can teach as many lags."""
+        return n_times
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance B, made when asked for."""
+        return toeplitz(self.column)
+
+    def _set(self, column: np.ndarray) -> None:
+        self.column = column
+        self._inverse = ToeplitzInverse(column)
+
+    @property
+    def log_det(self) -> float:
+        """Log-determinant, log |B|."""
+        return self._inverse.log_det
+
+    def solve(self, rows):
+        """Multiply by the inverse, O(T log T) a row."""
+        return self._inverse.solve(rows)
+
+    def normalized(self):
+        """Scale the covariance to trace T."""
+        scale = self.column[0]
+        new = copy(self)
+        new.column, new._inverse = self.column * (1 / scale), self._inverse.scaled(1 / scale)
+        return new, scale
+
+
+class Toeplitz(ByLags):
     """Stationary time courses: B = Q diag(p) Q^H, Q the first T rows of a unitary DFT.
 
     Updates the spectrum p of a circulant embedding of size K >= 2 T - 1 (Dugh, Theorem 4 and
@@ -157,19 +175,7 @@ class Toeplitz:
     def _compose(self, p: np.ndarray) -> None:
         """Set the non-negative frequencies of the symmetric spectrum."""
         self._p = p
-        self.column = irfft(p + FLOOR * self._mean(p), self._size)[: self._n_times]
-        self._inverse = ToeplitzInverse(self.column)
-        self.log_det = self._inverse.log_det
-
-    @staticmethod
-    def n_components(n_rows, n_times):
-        """Return all: a window of T samples can teach as many lags."""
-        return n_times
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The covariance B, made when asked for."""
-        return toeplitz(self.column)
+        self._set(irfft(p + FLOOR * self._mean(p), self._size)[: self._n_times])
 
     @property
     def n_parameters(self) -> int:
@@ -179,10 +185,6 @@ class Toeplitz:
     def _mean(self, p: np.ndarray) -> float:
         """Mean over the whole spectrum of which `p` is the non-negative half."""
         return irfft(p, self._size)[0]
-
-    def solve(self, rows):
-        """Multiply by the inverse, O(T log T) a row."""
-        return self._inverse.solve(rows)
 
     def update(self, rows, solved):
         """Take one majorization-minimization step."""
@@ -206,7 +208,6 @@ class Toeplitz:
 
     def normalized(self):
         """Scale the spectrum to trace T."""
-        scale = self.column[0]
-        new = copy(self)
-        new._compose(self._p / scale)
+        new, scale = super().normalized()
+        new._p = self._p / scale
         return new, scale

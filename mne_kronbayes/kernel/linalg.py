@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import cache
+
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.sparse import csc_array, eye_array, hstack
+
+_LOOK = 16  # order of a predictor at which it may turn out to be complete, and each double of it
 
 
 def second_moment_root(moment: np.ndarray) -> np.ndarray:
@@ -92,8 +97,9 @@ class ToeplitzInverse:
     def __init__(self, column: np.ndarray):
         predictor, errors = levinson(column)
         self.log_det = float(np.log(errors).sum())
-        self._x = predictor / errors[-1]  # first column of the inverse
         n_times = len(column)
+        self._x = np.zeros(n_times)  # first column of the inverse
+        self._x[: len(predictor)] = predictor / errors[-1]
         self._size = next_fast_len(2 * n_times - 1, real=True)
         self._forward = rfft(self._x, self._size)
         self._backward = rfft(np.r_[0, self._x[:0:-1]], self._size)
@@ -121,6 +127,15 @@ class ToeplitzInverse:
         both = triangular(self._forward) - triangular(self._backward)
         return irfft(both, self._size)[..., :n_times] / self._x[0]
 
+    def scaled(self, factor: float) -> ToeplitzInverse:
+        """Return the inverse of the matrix times a factor."""
+        new = copy(self)
+        new.log_det = self.log_det + len(self._x) * float(np.log(factor))
+        new._x, new._forward, new._backward = (
+            part / factor for part in (self._x, self._forward, self._backward)
+        )
+        return new
+
     def diagonal_sums(self) -> np.ndarray:
         """Sum the inverse along each diagonal, shape (T,), the main one first. O(T log T)."""
         n_times = len(self._x)
@@ -143,23 +158,69 @@ def shifted_sums(matrix: np.ndarray) -> np.ndarray:
     return sums
 
 
-def inverse_trace(first: np.ndarray, shifted: np.ndarray) -> float:
-    """Trace of the inverse of a Toeplitz matrix times a symmetric matrix. O(T^2).
+def inverse_trace(first: np.ndarray, head: np.ndarray, tail: np.ndarray) -> float:
+    """Trace of the inverse of a Toeplitz matrix times a symmetric matrix. O(n^2).
 
     Parameters
     ----------
-    first : ndarray, shape (T,)
-        First column of the inverse.
-    shifted : ndarray, shape (T, T)
-        :func:`shifted_sums` of the symmetric matrix.
+    first : ndarray, shape (n,)
+        First column of the inverse, without the zeros at its end.
+    head : ndarray, shape (n, n)
+        The first rows and columns of :func:`shifted_sums` of the symmetric matrix.
+    tail : ndarray, shape (n - 1, n - 1)
+        The last ones.
 
     Returns
     -------
     trace : float
         The trace, by the formula of Gohberg and Semencul.
     """
-    back = np.r_[0, first[:0:-1]]
-    return (first @ shifted @ first - back @ shifted @ back) / first[0]
+    back = first[:0:-1]
+    return (first @ head @ first - back @ tail @ back) / first[0]
+
+
+class Moment:
+    """Second moment of rows over time, M = rows^T rows / n, for many traces with inverses.
+
+    An inverse whose first column has n entries before its zeros needs the sums over all times at n
+    lags, and the n first and last times of each row: O(T log T + n^2) a row, and no matrix of
+    size T.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n_rows, T)
+        The rows.
+    """
+
+    def __init__(self, rows: np.ndarray):
+        self._rows = rows
+        size = next_fast_len(2 * rows.shape[1] - 1, real=True)
+        self._lags = irfft(np.sum(np.abs(rfft(rows, size)) ** 2, axis=0), size) / len(rows)
+        self._ends = cache(self._sum_ends)
+
+    def inverse_trace(self, first: np.ndarray) -> float:
+        """Trace of M times the inverse of a Toeplitz matrix.
+
+        Parameters
+        ----------
+        first : ndarray, shape (n,)
+            First column of the inverse, without the zeros at its end.
+
+        Returns
+        -------
+        trace : float
+            The trace.
+        """
+        return inverse_trace(first, *self._ends(len(first)))
+
+    def _sum_ends(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """First and last rows and columns of the shifted sums of M."""
+        begin, end = self._rows[:, : n - 1], self._rows[:, self._rows.shape[1] - n + 1 :]
+        head = np.empty((n, n))
+        head[0] = head[:, 0] = self._lags[:n]
+        for k, row in enumerate(begin.T @ begin / len(begin)):
+            head[k + 1, 1:] = head[k, :-1] - row
+        return head, shifted_sums(end.T @ end / len(end))
 
 
 def mirror_bases(n_times: int) -> list[csc_array]:
@@ -194,6 +255,8 @@ def mirror_bases(n_times: int) -> list[csc_array]:
 def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Best linear predictor of a stationary series and its errors. O(T^2).
 
+    Where few samples predict a series as well as all, as in autoregressive series, it takes O(T).
+
     Parameters
     ----------
     column : ndarray, shape (T,)
@@ -201,8 +264,8 @@ def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    predictor : ndarray, shape (T,)
-        Prediction error filter of order T - 1, which begins with 1.
+    predictor : ndarray, shape (n,)
+        Prediction error filter of order T - 1, which begins with 1, without the zeros at its end.
     errors : ndarray, shape (T,)
         Prediction error variance of each order; their product is the determinant.
     """
@@ -211,7 +274,13 @@ def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     predictor[0] = 1.0
     errors = np.empty(n_times)
     errors[0] = error = column[0]
+    look = _LOOK
     for k in range(1, n_times):
+        if k == look:
+            if _predicts_all(predictor[:k], column):
+                errors[k:] = error
+                return predictor[:k], errors
+            look *= 2
         reflection = -(predictor[:k] @ column[k:0:-1]) / error
         predictor[1 : k + 1] += reflection * predictor[k - 1 :: -1][:k]
         error *= 1 - reflection * reflection
@@ -219,3 +288,13 @@ def levinson(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             raise np.linalg.LinAlgError("The Toeplitz matrix is not positive definite.")
         errors[k] = error
     return predictor, errors
+
+
+def _predicts_all(predictor: np.ndarray, column: np.ndarray) -> bool:
+    """Is all that a filter leaves unexplained, at longer lags than its own, due to rounding."""
+    rounding = np.finfo(float).eps * column[0] * np.abs(predictor).sum()
+    last = predictor @ column[len(predictor) : 0 : -1]  # a quick look before the long one
+    if abs(last) > rounding:
+        return False
+    left = np.convolve(predictor, column)[len(predictor) : len(column)]
+    return bool(np.abs(left).max() <= rounding)

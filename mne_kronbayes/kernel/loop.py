@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import toeplitz
 
 from mne_kronbayes.kernel.likelihood import Likelihood
 from mne_kronbayes.kernel.noise import NOISE, NoiseModel
-from mne_kronbayes.kernel.options import check_options, lookup
+from mne_kronbayes.kernel.options import as_covariance, check_arrays, check_options, lookup
 from mne_kronbayes.kernel.own_time import NoiseTime, OwnTime
+from mne_kronbayes.kernel.pruning import columns_of
 from mne_kronbayes.kernel.result import DughResult, summarize
 from mne_kronbayes.kernel.shared_time import SharedTime
 from mne_kronbayes.kernel.state import State
@@ -18,6 +18,8 @@ from mne_kronbayes.kernel.sweep import Learner
 from mne_kronbayes.kernel.temporal import TEMPORAL, TemporalFamily
 
 _NOISE_FLOOR = 1e-5  # of the data's mean power (-50 dB); an overcomplete gain could explain all
+_LEAST_NOISE = 1e-8  # the same (-80 dB), for noise that shrinks with the temporal covariance
+_NO_FIELD = 1e-24  # of the strongest field's power: a location that no sensor sees
 
 
 def dugh(
@@ -108,6 +110,10 @@ def dugh(
     components. Its majorization-minimization step is a geometric mean of matrices (Wipf et al.
     2010). Longer steps are tried there, too.
 
+    Of data without noise, an ever smaller covariance would explain ever more. So variances of the
+    noise stop at 1e-5 of the data's mean power, and a temporal covariance that noise shares stops
+    changing where it would take them below 1e-8.
+
     Where the cost settles, locations enter that lower it by more than their price: all N are
     examined, :math:`O(M^2 N)`. With `select`, sources that do not save their price leave. Sweeps
     go on until neither happens.
@@ -138,14 +144,16 @@ def dugh(
     >>> int(result.source_variance.argmax())
     42
     """
+    data, gain, noise_basis = check_arrays(data, gain, n_orient, noise_basis)
+    n_trials, n_sensors, n_times = data.shape
     check_options(
         temporal=temporal, noise=noise, noise_temporal=noise_temporal, occam=occam,
-        max_iter=max_iter, tol=tol, on_interrupt=on_interrupt,
+        max_iter=max_iter, tol=tol, on_interrupt=on_interrupt, learn_orient=learn_orient,
+        select=select, on_sweep=on_sweep, n_times=n_times,
     )  # fmt: skip
-    if not np.any(data):
-        raise ValueError("The data are zero throughout: there is nothing to estimate.")
-    n_trials, n_sensors, n_times = data.shape
     n_locations = gain.shape[1] // n_orient
+    fields = np.sum(gain**2, axis=0).reshape(n_locations, n_orient).sum(axis=1)
+    active = np.flatnonzero(fields > _NO_FIELD * fields.max())
     family = lookup(TEMPORAL, temporal, "temporal")
     components = _components(data, family.n_components(n_sensors * n_trials, n_times))
     rows = data.transpose(1, 0, 2)
@@ -155,16 +163,16 @@ def dugh(
     basis = np.eye(n_sensors) if noise_basis is None else noise_basis
     model = lookup(NOISE, noise, "noise")
     state = State(
-        gain=gain,
-        active=np.arange(n_locations),
-        gamma=np.full(n_locations, share / np.vdot(gain, gain)),
-        orient=np.tile(np.eye(n_orient), (n_locations, 1, 1)),
+        gain=gain if len(active) == n_locations else columns_of(gain, active, n_orient),
+        active=active,
+        gamma=np.full(len(active), share / np.vdot(gain, gain)),
+        orient=np.tile(np.eye(n_orient), (len(active), 1, 1)),
         noise=model(basis, share / np.sum(basis**2), _NOISE_FLOOR * power, n_trials * n_times),
         time=family(rows.shape[2]),
     )
     likelihood: Likelihood
     if isinstance(noise_temporal, str) and noise_temporal == "shared":
-        likelihood = SharedTime(state, rows, occam)
+        likelihood = SharedTime(state, rows, occam, _LEAST_NOISE * power)
     else:
         noise_time = _noise_time(noise_temporal, n_times, components)
         likelihood = OwnTime(state, rows, noise_time, occam)
@@ -192,6 +200,12 @@ def dugh(
     except KeyboardInterrupt:
         if on_interrupt == "raise":
             raise
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"A covariance became singular in sweep {len(costs)}: the sensors depend on each other "
+            "more than double precision can tell. Leave out sensors that are sums of others, or "
+            'pass noise="scalar", temporal="identity".'
+        ) from None
     return summarize(
         progress.likelihood, n_locations=n_locations, components=components,
         learn_orient=learn_orient, cost=costs, converged=converged,
@@ -209,19 +223,6 @@ def _components(data: np.ndarray, n_components: int) -> np.ndarray | None:
 
 def _noise_time(given, n_times: int, components: np.ndarray | None) -> NoiseTime:
     """Temporal covariance of the noise, scaled to trace T."""
-    given = np.eye(n_times) if isinstance(given, str) else np.asarray(given, float)
-    if given.ndim == 1:
-        given = toeplitz(given)
-    if given.shape != (n_times, n_times):
-        raise ValueError(
-            f"noise_temporal has the shape {given.shape}, but the data have {n_times} times."
-        )
+    given = np.eye(n_times) if isinstance(given, str) else as_covariance(given)
     given = given * n_times / np.trace(given)
-    if components is not None:
-        given = components.T @ given @ components
-    try:
-        return NoiseTime(given)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "noise_temporal is not positive definite: add a small white part to its diagonal."
-        ) from None
+    return NoiseTime(given if components is None else components.T @ given @ components)

@@ -19,6 +19,7 @@ from scipy.linalg import cho_solve, cholesky
 from mne_kronbayes.kernel.linalg import solve_riccati
 
 _BASELINE = 4  # times the samples that a full covariance is given as known; 1 may explain all
+_FAINT = 1e10  # power of the data in units of a fixed noise: more, and posterior variances drown
 
 
 class NoiseModel(Protocol):
@@ -97,6 +98,12 @@ class Fixed(_Independent):
     n_parameters = 0
 
     def __init__(self, basis: np.ndarray, level: float, floor: float, n_samples: int):
+        if level > _FAINT:
+            raise ValueError(
+                f'noise="fixed" takes the noise as given, but that has only {0.5 / level:.0e} of '
+                'the power of the data: pass noise="scalar", or check the units of data and '
+                "noise covariance."
+            )
         super().__init__(basis, 1.0, 0.0, n_samples)
 
     def step(self, a_rows, c_rows, exponent):

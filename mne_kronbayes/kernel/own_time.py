@@ -122,7 +122,12 @@ class OwnTime:
         return OwnTime(state, self._data, self._noise_time, self.occam)
 
     def update_time(self):
-        """Return the likelihood after one step of the temporal family, whose trace is kept."""
+        """Return the likelihood after one step of the temporal family, whose trace is kept.
+
+        Sources that vanish beside the noise have no time courses to learn from.
+        """
+        if self._d.max() * self._b.max() < np.finfo(float).eps:
+            return self
         state = self.state
         slope = self.occam * (self._time * (self._d @ self._weights)) @ self._time.T
         rows = np.sqrt(self._d)[:, None, None] * self._solved

@@ -81,12 +81,13 @@ def admit(likelihood: Likelihood, gain: np.ndarray, price: float) -> Likelihood:
     slopes = location_slopes(likelihood.slopes[0], gain, n_orient)
     log_slope, fit_slope = (slope / n_orient for slope in slopes)
     log_slope[state.active] = np.inf
+    log_slope[log_slope == 0] = np.inf  # without a field
     promising = np.argsort(log_slope / fit_slope)[: max(_BATCH, len(state.active))]
     promising = promising[fit_slope[promising] > log_slope[promising]]
     if not len(promising):
         return likelihood
     s, q = log_slope[promising], fit_slope[promising]
-    columns = _columns(gain, promising, n_orient)
+    columns = columns_of(gain, promising, n_orient)
     alike = likelihood.occam * (q - s) / s**2  # the best variance, were all orientations alike
     tried = np.outer(_SCALES, alike)
     costs = np.array([likelihood.shift_costs(columns, gamma) for gamma in tried])
@@ -97,11 +98,11 @@ def admit(likelihood: Likelihood, gain: np.ndarray, price: float) -> Likelihood:
     while len(chosen):
         active = np.r_[state.active, promising[chosen]]
         order = np.argsort(active)
-        both = np.hstack([state.gain, _columns(gain, promising[chosen], n_orient)])
+        both = np.hstack([state.gain, columns_of(gain, promising[chosen], n_orient)])
         spheres = np.tile(np.eye(n_orient), (len(chosen), 1, 1))
         more = likelihood.at(replace(
             state,
-            gain=_columns(both, order, n_orient),
+            gain=columns_of(both, order, n_orient),
             active=active[order],
             gamma=np.r_[state.gamma, gamma[chosen]][order],
             orient=np.concatenate([state.orient, spheres])[order],
@@ -112,6 +113,21 @@ def admit(likelihood: Likelihood, gain: np.ndarray, price: float) -> Likelihood:
     return likelihood
 
 
-def _columns(gain: np.ndarray, locations: np.ndarray, n_orient: int) -> np.ndarray:
-    """Columns of the gain that belong to some locations."""
+def columns_of(gain: np.ndarray, locations: np.ndarray, n_orient: int) -> np.ndarray:
+    """Return the columns of a gain that belong to some locations.
+
+    Parameters
+    ----------
+    gain : ndarray, shape (n_sensors, n_locations * n_orient)
+        The gain.
+    locations : ndarray of int, shape (n,)
+        The locations.
+    n_orient : int
+        Number of components of a location.
+
+    Returns
+    -------
+    columns : ndarray, shape (n_sensors, n * n_orient)
+        Their columns.
+    """
     return gain[:, (locations[:, None] * n_orient + np.arange(n_orient)).ravel()]

@@ -31,14 +31,18 @@ class SharedTime:
         Whitened data.
     occam : float
         Weight of the sources' log-determinant (Occam) term.
+    least : float
+        Least variance of the noise at which the temporal covariance still changes. Of data without
+        noise, a smaller and smaller covariance would explain ever more.
     factored : tuple of ndarray | None
         Cholesky factor of Sigma and the data whitened by it, where they are known.
     """
 
     def __init__(
-        self, state: State, data: np.ndarray, occam: float = 1.0, factored: tuple | None = None
-    ):
-        self.state, self._data, self.occam = state, data, occam
+        self, state: State, data: np.ndarray, occam: float = 1.0, least: float = 0.0,
+        factored: tuple | None = None,
+    ):  # fmt: skip
+        self.state, self._data, self.occam, self._least = state, data, occam, least
         n_sensors, n_trials, n_times = data.shape
         self._chol, self._rows = factored or self._factor()
         self._solved = state.time.solve(self._rows)
@@ -60,7 +64,7 @@ class SharedTime:
 
     def at(self, state):
         """Return the likelihood of the same data at another state."""
-        return SharedTime(state, self._data, self.occam)
+        return SharedTime(state, self._data, self.occam, self._least)
 
     def update_time(self):
         """Return the likelihood after one step of the temporal family.
@@ -68,15 +72,18 @@ class SharedTime:
         If the noise is learned, the factor that keeps the trace moves into sources and noise.
         """
         state = self.state
-        time, factor = state.time.update(self._rows, self._solved), 1.0
-        if state.noise.n_parameters:
-            time, factor = time.normalized()
+        moved = state.time.update(self._rows, self._solved)
+        time, factor = moved.normalized()
+        if factor * state.noise.variance.min() < self._least:
+            return self
+        if not state.noise.n_parameters:
+            time, factor = moved, 1.0
         state = replace(
             state, gamma=factor * state.gamma, noise=state.noise.scaled(factor), time=time
         )
         root = np.sqrt(factor)
         factored = root * self._chol, self._rows / root
-        return SharedTime(state, self._data, self.occam, factored)
+        return SharedTime(state, self._data, self.occam, self._least, factored)
 
     @cached_property
     def slopes(self):

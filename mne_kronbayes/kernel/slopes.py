@@ -57,15 +57,29 @@ def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, 
     log_slope, fit_slope : ndarray, shape (n_locations,)
         How fast the log-determinant rises, and how fast the quadratic term falls.
     """
-    dtype = float if gain.shape[1] <= _WIDE else np.float32
     slopes = np.empty((2, gain.shape[1]))
-    for start in range(0, gain.shape[1], _WIDE):
-        part = slice(start, start + _WIDE)
-        columns = gain[:, part].astype(dtype, copy=False)
-        for slope, one in zip(slopes, rows, strict=True):
-            projected = one.astype(dtype, copy=False) @ columns
-            slope[part] = np.einsum("rn,rn->n", projected, projected)
+    if gain.shape[1] <= _WIDE:
+        _project(slopes, rows, gain)
+    else:
+        units = _unit(gain), [_unit(one) for one in rows]
+        rows = [(one / unit).astype(np.float32) for one, unit in zip(rows, units[1], strict=True)]
+        for start in range(0, gain.shape[1], _WIDE):
+            part = slice(start, start + _WIDE)
+            _project(slopes[:, part], rows, (gain[:, part] / units[0]).astype(np.float32))
+        slopes *= (np.array(units[1])[:, np.newaxis] * units[0]) ** 2
     return tuple(slopes.reshape(2, -1, n_orient).sum(axis=2))
+
+
+def _project(slopes: np.ndarray, rows, gain: np.ndarray) -> None:
+    """Fill in the squared norms of ``rows @ gain``."""
+    for slope, one in zip(slopes, rows, strict=True):
+        projected = one @ gain
+        slope[:] = np.einsum("rn,rn->n", projected, projected)
+
+
+def _unit(array: np.ndarray) -> float:
+    """Power of two near the largest magnitude, for single precision, whose range is small."""
+    return 2.0 ** np.round(np.log2(np.abs(array).max(initial=np.finfo(float).tiny)))
 
 
 def orient_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:

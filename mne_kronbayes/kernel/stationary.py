@@ -5,20 +5,25 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
-from scipy.linalg import solve_toeplitz, toeplitz
 from scipy.optimize import minimize_scalar
 
-from mne_kronbayes.kernel.families import FLOOR, Dense
-from mne_kronbayes.kernel.linalg import diagonal_sums, inverse_trace, levinson, shifted_sums
+from mne_kronbayes.kernel.families import FLOOR, ByLags
+from mne_kronbayes.kernel.linalg import (
+    Moment,
+    diagonal_sums,
+    inverse_trace,
+    levinson,
+    shifted_sums,
+)
 
 
-class Stationary(Dense):
+class Stationary(ByLags):
     """A stationary covariance with one shape parameter: a family of formulas.
 
     A subclass gives `bounds` and `start` of the parameter and the method `correlation`. The
     covariance is a learned variance times the correlation and the white floor. An update
-    searches the positive `parameter` between half and twice its value and costs O(T^2) for each
-    value tried.
+    searches the positive `parameter` between half and twice its value. It costs O(T) for each
+    value tried where few samples predict the next as well as all, else O(T^2).
     """
 
     bounds: tuple[float, float]
@@ -33,11 +38,6 @@ class Stationary(Dense):
         """Correlation at each lag in samples; it must be that of some stationary process."""
         raise NotImplementedError
 
-    @property
-    def column(self) -> np.ndarray:
-        """First column of the covariance."""
-        return self.covariance[0]
-
     def _shape(self, parameter: float) -> np.ndarray:
         column = self.correlation(self._lags, parameter)
         column[0] += FLOOR
@@ -45,7 +45,7 @@ class Stationary(Dense):
 
     def _put(self, parameter: float, variance: float) -> None:
         self.parameter = parameter
-        self._set(variance * toeplitz(self._shape(parameter)))
+        self._set(variance * self._shape(parameter))
 
     def _searched(self, objective):
         """Return the family at the best parameter, or at the present one if none is better.
@@ -67,11 +67,11 @@ class Stationary(Dense):
 
     def update(self, rows, solved):
         """Search for the parameter and variance with the least log|B| + tr(B^-1 M)."""
-        moment = shifted_sums(rows.T @ rows / len(rows))
+        moment = Moment(rows)
 
         def objective(column):
             predictor, errors = levinson(column)
-            variance = inverse_trace(predictor / errors[-1], moment) / len(column)
+            variance = moment.inverse_trace(predictor / errors[-1]) / len(column)
             return np.log(errors).sum() + len(column) * np.log(variance), variance
 
         return self._searched(objective)
@@ -81,18 +81,15 @@ class Stationary(Dense):
         sums = 2 * diagonal_sums(a)
         sums[0] /= 2
         moment = shifted_sums(self.covariance @ c @ self.covariance)
-        unit = np.eye(1, len(sums))[0]
 
         def objective(column):
-            rise, fall = sums @ column, inverse_trace(solve_toeplitz(column, unit), moment)
+            predictor, errors = levinson(column)
+            n, last = len(predictor), len(column) - len(predictor) + 1
+            head, tail = moment[:n, :n], moment[last:, last:]
+            rise, fall = sums @ column, inverse_trace(predictor / errors[-1], head, tail)
             return rise * fall, np.sqrt(fall / rise)
 
         return self._searched(objective)
-
-    def _scaled(self, factor):
-        new = copy(self)
-        new._set(factor * self.covariance)
-        return new
 
 
 class AutoRegressive(Stationary):

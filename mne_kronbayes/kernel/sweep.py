@@ -111,7 +111,8 @@ def propose(likelihood: Likelihood, *, coarse: bool, orient: bool) -> Step:
     state = likelihood.state
     source, noise = likelihood.slopes
     log_slope, fit_slope = location_slopes(source, state.gain, state.n_orient)
-    ratio = fit_slope / log_slope
+    seen = log_slope > 0  # not where orientations have been learned until no field was left
+    ratio = np.divide(fit_slope, log_slope, out=np.ones_like(log_slope), where=seen)
     if coarse:
         kept = ratio >= np.sort(ratio)[-_PER_SENSOR * len(state.gain) :][0]
     else:
@@ -124,9 +125,14 @@ def propose(likelihood: Likelihood, *, coarse: bool, orient: bool) -> Step:
 def _orient_axes(state: State, source, log_slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Axes and variances of the geometric mean that minimizes the majorizer of each location."""
     s, q = orient_slopes(source, state.gain, state.n_orient)
-    stay = _STAY * log_slope[:, None, None] * np.eye(state.n_orient)
+    stay = np.where(log_slope > 0, _STAY * log_slope, 1)[:, None, None] * np.eye(state.n_orient)
     values, axes = np.linalg.eigh(solve_riccati(s + stay, q + stay))
     return axes, np.maximum(values, 0)[:, None]
+
+
+def _lower(now: Likelihood, following: Likelihood) -> Likelihood:
+    """Return what follows, unless rounding made its cost rise."""
+    return following if following.cost <= now.cost else now
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +196,12 @@ class Learner:
 
     def _step(self, now: Progress) -> tuple[Likelihood, float]:
         """Return the likelihood after a bold step, or a safe one, and the next bold exponent."""
-        moved = now.likelihood.update_time()
+        moved = _lower(now.likelihood, now.likelihood.update_time())
         step = propose(moved, coarse=now.n_sweeps < _WARM_UP, orient=now.orient)
         bold = moved.at(step.take(now.stride).keep(step.kept))
-        if bold.cost > moved.cost:
-            return moved.at(step.take(_SAFE)), 1.0
-        return bold, min(_GROWTH * now.stride, _STRIDE)
+        if bold.cost <= moved.cost:
+            return bold, min(_GROWTH * now.stride, _STRIDE)
+        return _lower(moved, moved.at(step.take(_SAFE))), 1.0
 
     def _change_sources(self, now: Progress) -> Progress:
         """Let sources leave and enter where the cost has settled, then learn orientations."""

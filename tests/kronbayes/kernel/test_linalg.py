@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.linalg import inv, sqrtm, toeplitz
 
+from mne_kronbayes.kernel.families import FLOOR
 from mne_kronbayes.kernel.linalg import (
+    Moment,
     ToeplitzInverse,
-    inverse_trace,
     levinson,
     mirror_bases,
     second_moment_root,
-    shifted_sums,
     solve_riccati,
     solve_riccati_of_root,
 )
@@ -35,9 +35,48 @@ def test_toeplitz_inverse_is_the_dense_one(kind):
     assert inverse.log_det == pytest.approx(np.linalg.slogdet(matrix)[1], rel=1e-8)
     sums = [np.trace(inv(matrix), k) for k in range(len(column))]
     np.testing.assert_allclose(inverse.diagonal_sums(), sums, atol=1e-8 * size)
-    moment = np.cov(rows.reshape(6, -1).T).reshape(matrix.shape)
-    trace = inverse_trace(inv(matrix)[0], shifted_sums(moment))
-    np.testing.assert_allclose(trace, np.sum(inv(matrix) * moment), rtol=1e-7)
+    np.testing.assert_allclose(
+        inverse.scaled(3.0).solve(rows), inverse.solve(rows) / 3, atol=1e-9 * size
+    )
+    assert inverse.scaled(3.0).log_det == pytest.approx(
+        np.linalg.slogdet(3 * matrix)[1], rel=1e-8, abs=1e-8
+    )
+
+
+@each
+def test_traces_of_a_moment_are_the_dense_ones(kind):
+    column = SERIES[kind]
+    matrix = toeplitz(column)
+    rows = np.random.default_rng(0).standard_normal((6, len(column)))
+    predictor, errors = levinson(column)
+    trace = Moment(rows).inverse_trace(predictor / errors[-1])
+    np.testing.assert_allclose(trace, np.sum(inv(matrix) * (rows.T @ rows / 6)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.5, 0.9, 0.99, 0.9999])
+def test_few_samples_predict_an_autoregressive_series(factor):
+    """Also above a white floor: the filter ends early, and nothing is lost."""
+    column = factor ** np.arange(300.0)
+    column[0] += FLOOR
+    matrix, rows = toeplitz(column), np.random.default_rng(0).standard_normal((4, 300))
+    predictor, errors = levinson(column)
+    assert len(predictor) <= 16
+    np.testing.assert_allclose(errors, np.diag(np.linalg.cholesky(matrix)) ** 2, rtol=1e-8)
+    exact = np.linalg.solve(matrix, rows.T).T
+    solved = ToeplitzInverse(column).solve(rows)
+    np.testing.assert_allclose(solved, exact, atol=1e-10 * np.abs(exact).max())
+    trace = Moment(rows).inverse_trace(predictor / errors[-1])
+    np.testing.assert_allclose(trace, np.vdot(exact, rows) / 4, rtol=1e-8)
+
+
+def test_a_filter_does_not_end_before_an_echo():
+    """White noise and its echo 100 samples later: no short filter predicts the echo."""
+    column = np.eye(1, 150)[0] + 0.5 * np.eye(1, 150, 100)[0]
+    predictor, errors = levinson(column)
+    assert len(predictor) > 100
+    np.testing.assert_allclose(
+        errors, np.diag(np.linalg.cholesky(toeplitz(column))) ** 2, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("n_times", [1, 2, 6, 7])
@@ -58,7 +97,9 @@ def test_levinson_predicts_best(kind):
     np.testing.assert_allclose(errors, np.diag(np.linalg.cholesky(matrix)) ** 2, rtol=1e-7)
     expected = np.zeros(len(column))
     expected[0] = errors[-1]
-    np.testing.assert_allclose(matrix @ predictor, expected, atol=1e-9 * np.abs(predictor).max())
+    np.testing.assert_allclose(
+        matrix[:, : len(predictor)] @ predictor, expected, atol=1e-9 * np.abs(predictor).max()
+    )
 
 
 def test_what_is_not_positive_definite_is_refused():

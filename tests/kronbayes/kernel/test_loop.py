@@ -189,8 +189,21 @@ def test_a_family_and_a_noise_model_of_ones_own(simulate):
         ({"noise": "ar"}, r"noise must be one of \['diagonal'.*'scalar'\]"),
         ({"noise": None}, "noise must be one of"),
         ({"occam": 0.5}, r"occam must be .* at least 1, got 0\.5"),
-        ({"max_iter": 0}, "max_iter and tol must be positive, got 0 and"),
-        ({"tol": -1.0}, r"max_iter and tol must be positive, got 200 and -1\.0"),
+        ({"occam": np.inf}, "occam must be a finite number of at least 1, got inf"),
+        ({"occam": np.nan}, "occam must be a finite number of at least 1, got nan"),
+        ({"occam": "2"}, "occam must be a finite number of at least 1, got '2'"),
+        ({"max_iter": 0}, "max_iter must be an integer of at least 1, got 0"),
+        ({"max_iter": 9.5}, r"max_iter must be an integer of at least 1, got 9\.5"),
+        ({"max_iter": True}, "max_iter must be an integer of at least 1, got True"),
+        ({"tol": -1.0}, r"tol must be a positive finite number, got -1\.0"),
+        ({"tol": np.nan}, "tol must be a positive finite number, got nan"),
+        ({"select": "no"}, "select must be True or False, got 'no'"),
+        ({"learn_orient": 1}, "learn_orient must be True or False, got 1"),
+        ({"temporal": len}, "temporal must be one of .* a class with the methods of"),
+        ({"n_orient": 0}, "n_orient must be a positive integer that divides the 30 columns .* 0"),
+        ({"n_orient": 4}, "n_orient must be a positive integer that divides the 30 columns .* 4"),
+        ({"noise_basis": np.eye(12)[:, :5]}, "noise_basis has the rank 5, but .* 12 sensors"),
+        ({"noise_basis": np.eye(5)}, r"noise_basis must have the shape .* got \(5, 5\)"),
         ({"on_interrupt": "stop"}, '"raise" or "keep", got \'stop\''),
     ],
 )
@@ -200,10 +213,41 @@ def test_options_without_meaning_are_refused(options, message, simulate):
         dugh(data, gain, **options)
 
 
-def test_zero_data_are_refused(simulate):
-    _, gain, _ = simulate()
-    with pytest.raises(ValueError, match="zero throughout"):
-        dugh(np.zeros((1, len(gain), 5)), gain)
+def test_a_function_that_is_none_is_refused(simulate):
+    data, gain, _ = simulate()
+    with pytest.raises(TypeError, match="on_sweep must be a function or None, got 7"):
+        dugh(data, gain, on_sweep=7)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda data, gain: (0 * data, gain), ValueError, "data are zero throughout"),
+        (lambda data, gain: (data, 0 * gain), ValueError, "gain is zero throughout"),
+        (lambda data, gain: (data[0], gain), ValueError, r"\(12, 20\): pass data\[np.newaxis\]"),
+        (lambda data, gain: (data[:, :, :0], gain), ValueError, r"data .* got \(3, 12, 0\)"),
+        (lambda data, gain: (data[:, :9], gain), ValueError, r"gain .* 9 sensors .* \(12, 30\)"),
+        (lambda data, gain: (data, gain[:, :0]), ValueError, r"gain must .* got \(12, 0\)"),
+        (lambda data, gain: (data, gain[0]), ValueError, r"gain must .* got \(30,\)"),
+        (lambda data, gain: (data * 1j, gain), TypeError, "data must .* got complex numbers"),
+        (lambda data, gain: ({"ch": 1}, gain), TypeError, "data must .* got dict"),
+        (lambda data, gain: (data, [[1.0], [1.0, 2.0]]), TypeError, "gain must .* got list"),
+        (lambda data, gain: (data * np.nan, gain), ValueError, "data must be finite"),
+        (lambda data, gain: (data, gain / 0.0), ValueError, "gain must be finite"),
+        (lambda data, gain: (1e-80 * data, gain), ValueError, "magnitude of data is .*whiten"),
+        (lambda data, gain: (data, 1e80 * gain), ValueError, "magnitude of gain is .*whiten"),
+        (lambda data, gain: (np.ma.masked_greater(data, 1), gain), ValueError,
+         r"data is a masked array: .*data\.filled\(value\)"),
+        (lambda data, gain: (data, np.ma.masked_greater(gain, 1)), ValueError,
+         r"gain is a masked array: .*gain\.filled\(value\)"),
+    ],
+)  # fmt: skip
+def test_arrays_from_which_nothing_can_be_learned_are_refused(spoil, error, message, simulate):
+    data, gain, _ = simulate()
+    with np.errstate(all="ignore"):
+        data, gain = spoil(data, gain)
+    with pytest.raises(error, match=message):
+        dugh(data, gain)
 
 
 def test_progress_is_reported_and_the_limit_kept(simulate):

@@ -128,9 +128,21 @@ def test_lags_stand_for_a_toeplitz_matrix_of_any_scale(in_white_noise):
         ("pink", '"shared", "white" or a covariance'),
         (np.ones(7), r"shape \(7, 7\), but the data have 30"),
         (np.ones(30), "not positive definite"),
+        (-np.eye(30), "not positive definite"),
+        (np.triu(np.ones((30, 30))), r"not symmetric.* pass \(c \+ c.T\) / 2"),
+        (np.eye(30)[:20], r"must have the shape \(n_times,\) or .* got \(20, 30\)"),
+        (np.full(30, np.nan), "must be finite"),
+        (np.ma.masked_less(np.eye(30), 0.5), "masked array"),
     ],
 )
 def test_mistakes_are_named(given, message, in_white_noise):
     data, gain, _ = in_white_noise()
     with pytest.raises(ValueError, match=message):
+        dugh(data, gain, noise_temporal=given)
+
+
+@pytest.mark.parametrize("given", [None, {"lags": 1}, [1j] * 30, True])
+def test_noise_temporal_that_is_no_covariance_is_refused(given, in_white_noise):
+    data, gain, _ = in_white_noise()
+    with pytest.raises(TypeError, match='noise_temporal must be "shared", "white" or a covar'):
         dugh(data, gain, noise_temporal=given)
