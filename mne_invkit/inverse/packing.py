@@ -115,11 +115,10 @@ def _columns(metadata) -> dict | None:
 
 def _pack_raw(raw: mne.io.BaseRaw) -> dict:
     notes = raw.annotations
-    start = 0.0 if notes.orig_time else raw.first_samp / raw.info["sfreq"]
     return {
         "first_samp": raw.first_samp,
         "annotations": {
-            "onset": notes.onset - start,
+            "onset": notes.onset,
             "duration": notes.duration,
             "description": [str(text) for text in notes.description],
             "orig_time": notes.orig_time and notes.orig_time.isoformat(),
@@ -130,11 +129,14 @@ def _pack_raw(raw: mne.io.BaseRaw) -> dict:
 
 def _unpack_raw(data: np.ndarray, info: mne.Info, parts: dict) -> mne.io.BaseRaw:
     raw = mne.io.RawArray(data, info, first_samp=parts["first_samp"], verbose="error")
-    notes = dict(parts["annotations"])
-    notes["orig_time"] = notes["orig_time"] and datetime.fromisoformat(notes["orig_time"])
-    return raw.set_annotations(
-        mne.Annotations(**notes), emit_warning=False, on_missing="ignore", verbose="error"
-    )
+    stored = parts["annotations"]
+    when = stored["orig_time"] and datetime.fromisoformat(stored["orig_time"])
+    start = 0.0 if when else parts["first_samp"] / info["sfreq"]  # where MNE counts from
+    notes = mne.Annotations(**stored | {"onset": stored["onset"] - start, "orig_time": when})
+    raw.set_annotations(notes, emit_warning=False, on_missing="ignore", verbose="error")
+    if len(raw.annotations) == len(stored["onset"]):
+        raw.annotations.onset[:] = stored["onset"]  # which MNE has rounded twice
+    return raw
 
 
 _KINDS: dict[str, tuple[type, Callable, Callable]] = {

@@ -132,7 +132,8 @@ def test_pictures_show_what_was_learned(fitted):
 
 def test_text_names_the_figures(fitted):
     assert f"{len(fitted.active)} of 1216" in repr(fitted)
-    assert len(repr(fitted)) < 200
+    for one in (fitted, fitted.learned, fitted.learned.posterior, fitted.problem):
+        assert len(repr(one)) < 200
     html = fitted._repr_html_()
     assert html.startswith("<table")
     assert f"{fitted.explained_variance:.1f} %" in html

@@ -57,6 +57,8 @@ def test_its_description_is_one_line(operator):
     assert f" {operator.problem.forward['nsource']} locations x 3, " in text
     assert "\n" not in text
     assert len(text) < 120
+    for part in (operator.voxel_model, operator.gather, operator.problem, operator.network):
+        assert len(repr(part)) < 200
     html = operator._repr_html_()
     assert html.startswith("<table")
     assert "model random by torch" in html
