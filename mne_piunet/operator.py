@@ -17,10 +17,10 @@ from mne_invkit.inverse.files import Saved, pack_problem, read_parts, unpack, un
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_invkit.inverse.sensors import check_is_forward
 from mne_piunet._docs import fill_doc
-from mne_piunet.files import pack_kernel, unpack_gather, unpack_voxel_model
 from mne_piunet.inference import BACKENDS, Network, check_n_jobs, run_side_by_side
 from mne_piunet.kernel.gather import Gather, make_gather
 from mne_piunet.kernel.inputs import VoxelModel, make_voxel_model
+from mne_piunet.packing import pack_kernel, unpack_gather, unpack_voxel_model
 from mne_piunet.weights import Weights, list_models, load_piunet, sha256
 
 _SILENT = 1e-12  # of the largest power of all samples; those below it stay zero

@@ -1,4 +1,4 @@
-"""Prepared operators as plain values and arrays, for files."""
+"""Prepared operators as plain values and arrays, and back."""
 
 from __future__ import annotations
 
