@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import mne
 import numpy as np
@@ -40,7 +40,7 @@ class KronBayesResult(BaseResult):
         Package and version of the solver that learned it.
     """
 
-    file_kind: ClassVar[str] = "kronbayes"
+    file_kind = "kronbayes"
     problem: InverseProblem
     learned: DughResult
     settings: dict = field(default_factory=dict)

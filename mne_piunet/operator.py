@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
 import mne
 import numpy as np
@@ -47,7 +46,7 @@ class PIUNet(Saved):
         Number of threads, see :func:`make_piunet`.
     """
 
-    file_kind: ClassVar[str] = "PIUNet operator"
+    file_kind = "PIUNet operator"
     problem: InverseProblem
     voxel_model: VoxelModel
     gather: Gather

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import packages_distributions, version
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import mne
 import numpy as np
@@ -231,7 +231,7 @@ class InverseResult(BaseResult):
         The solver's objective at each iteration, if it iterates.
     """
 
-    file_kind: ClassVar[str] = "inverse"
+    file_kind = "inverse"
     problem: InverseProblem
     found: np.ndarray
     settings: dict = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from mne_invkit.inverse.result import InverseResult
 class OwnResult(InverseResult):
     """A result of a plugin, with something more in it."""
 
-    file_kind: ClassVar[str] = "own"
+    file_kind = "own"
     more: int = 1
 
 
