@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def read_plain(path: str | Path) -> tuple[str, dict]:
         kind = _check_header(path, opened)
         try:
             with h5py.File(opened, "r") as file:
-                return kind, _read_contents(file, path.stat().st_size)
+                return kind, _read_contents(file, os.fstat(opened.fileno()).st_size)
         except Exception as error:
             raise ValueError(f"{path} is not a file that mne-invkit wrote: {error}") from error
 
@@ -126,7 +127,7 @@ def _check_header(path: Path, opened: BinaryIO) -> str:
     header = _HEADER.fullmatch(start)
     if (
         header is None
-        or int(header[3]) != path.stat().st_size
+        or int(header[3]) != os.fstat(opened.fileno()).st_size
         or hashlib.file_digest(opened, "sha256").hexdigest().encode() != header[4]
     ):
         raise ValueError(

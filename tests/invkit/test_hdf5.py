@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sealed import ROOM, seal, seal_bytes
 
+from mne_invkit import _hdf5
 from mne_invkit._hdf5 import FORMAT, read_plain, write_plain
 
 RNG = np.random.default_rng(0)
@@ -92,6 +93,18 @@ def test_what_cannot_be_stored_is_told_before_a_file_is_there(wrong, path):
     with pytest.raises(ValueError, match="kind of a file"):
         write_plain(path, "a\nb", {})
     assert not path.exists()
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_as_it_was(written, monkeypatch):
+    """Another process may put a larger one into its place."""
+    check = _hdf5._check_header
+
+    def replace_and_check(path, opened):
+        write_plain(path, "test", {"larger": np.zeros(10**4)})
+        return check(path, opened)
+
+    monkeypatch.setattr(_hdf5, "_check_header", replace_and_check)
+    same(read_plain(written)[1], CONTENTS)
 
 
 # %% Files that are refused
