@@ -108,6 +108,23 @@ def test_full_disk_is_an_error_that_names_the_file(disk):
     assert names(disk) == ["old"]
 
 
+@posix
+def test_a_limit_of_the_size_is_an_error_that_names_the_file(tmp_path):
+    """As a full disk, where no small disk can be made."""
+    import resource
+
+    (tmp_path / "old").write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+        with pytest.raises(OSError, match=r"File too large.*old'"):
+            write_bytes(tmp_path / "old", bytes(2**21))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "old").read_text() == "old"
+    assert names(tmp_path) == ["old"]
+
+
 def test_an_error_of_another_file_keeps_its_name(path):
     with pytest.raises(FileNotFoundError, match="elsewhere"), write_whole(path):
         Path("elsewhere").read_text()
