@@ -44,7 +44,7 @@ def test_damage_never_goes_unseen(reader, count, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reader", "count"), [("inverse", 1000), ("kronbayes", 1000), ("operator", 200)]
+    ("reader", "count"), [("inverse", 1000), ("kronbayes", 1000), ("operator", 100)]
 )
 def test_no_contents_crash_or_import(reader, count, tmp_path):
     """The checksum fits, as in files that were made on purpose."""
@@ -56,9 +56,9 @@ def test_no_contents_crash_or_import(reader, count, tmp_path):
 @pytest.mark.parametrize("reader", ["evoked of format 1", "epochs of format 1"])
 def test_the_first_format_never_crashes(reader, tmp_path):
     """It has no checksum, so that some damage goes unseen; a warning says so."""
-    ends = run(tmp_path, "fuzz", reader, "plain", SEED, 50)
-    assert sum(ends.values()) == 50
-    assert ends["refused"] > 10
+    ends = run(tmp_path, "fuzz", reader, "plain", SEED, 25)
+    assert sum(ends.values()) == 25
+    assert ends["refused"] > 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
