@@ -26,7 +26,7 @@ KINDS = ("surface", "volume", "discrete", "mixed")
 def raw(eeg_info, make_evoked):
     evoked = make_evoked(eeg_info, n_times=100)
     raw = mne.io.RawArray(evoked.data, evoked.info, first_samp=50, verbose="error")
-    notes = mne.Annotations([0.1, 0.3, 0.5], [0.1, 0.11, 0], ["blink", "BAD_jump", "eye/left"])
+    notes = mne.Annotations([0.1, 0.5, 0.7], [0.1, 0, 0.11], ["blink", "eye/left", "BAD_jump"])
     return raw.set_annotations(notes)
 
 
