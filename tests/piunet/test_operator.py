@@ -88,7 +88,7 @@ def test_xyz_gain_is_the_gain_of_moments_in_the_head_frame(operator):
 # %% Files
 
 
-@pytest.mark.parametrize("kind", ["surface", "volume", "fixed"])
+@pytest.mark.parametrize("kind", ["discrete", "fixed"])
 @pytest.mark.filterwarnings("ignore:The data have less than")
 def test_an_operator_comes_back_from_a_file(kind, eeg_evoked, eeg_cov, forwards, model, tmp_path):
     if kind == "fixed":
