@@ -14,6 +14,7 @@ __all__ = [
     "plot_estimate",
     "plot_sensor_fit",
     "prepare_problem",
+    "read_result",
     "region_name",
     "score",
     "simulate_evoked",
@@ -39,6 +40,7 @@ from .inverse.result import InverseResult, make_result
 from .metrics.estimates import score
 from .report import make_report
 from .simulation.evoked import simulate_evoked
+from .solvers.files import read_result
 from .solvers.registry import Solver, find_solvers, get_solver
 from .viz.brain import plot_brain
 from .viz.estimate import plot_estimate

@@ -19,10 +19,14 @@ __all__ = [
     "is_fixed",
     "is_from_mri",
     "is_in_head_frame",
+    "is_right_hemisphere",
     "make_projector",
     "original_gain",
     "set_gain",
+    "set_sfreq",
     "share_original_gain",
+    "space_kind",
+    "stc_parts",
     "surface_dict",
 ]
 
@@ -53,6 +57,19 @@ def is_fixed(forward: mne.Forward) -> bool:
 def is_in_head_frame(thing) -> bool:
     """Whether a forward solution or source space is in the head frame: no attribute says it."""
     return thing["coord_frame"] == FIFF.FIFFV_COORD_HEAD
+
+
+def is_right_hemisphere(space: dict) -> bool:
+    """Whether a source space is the cortex of the right hemisphere: no attribute says it."""
+    return space["id"] == FIFF.FIFFV_MNE_SURF_RIGHT_HEMI
+
+
+def space_kind(src: mne.SourceSpaces) -> str:
+    """Kind of a source space: "surface", "volume", "discrete" or "mixed".
+
+    ``src.kind`` is "mixed" for a single hemisphere.
+    """
+    return "surface" if all(space["type"] == "surf" for space in src) else src.kind
 
 
 def is_from_mri(trans: mne.transforms.Transform) -> bool:
@@ -88,3 +105,15 @@ def set_gain(forward: mne.Forward, gain: np.ndarray) -> None:
 def share_original_gain(forward: mne.Forward, other: mne.Forward) -> None:
     """Let a forward solution use the original gain of another, which saves a copy of it."""
     forward["_orig_sol"] = other["_orig_sol"]
+
+
+def set_sfreq(info: mne.Info, sfreq: float) -> None:
+    """Give an info its exact sampling frequency, of which its file keeps 24 bits."""
+    with info._unlock():
+        info["sfreq"] = sfreq
+
+
+def stc_parts(stc) -> dict:
+    """What an HDF5 file of an estimate holds: MNE writes it only by a library that may crash."""
+    names = ("vertices", "data", "tmin", "tstep", "subject")
+    return {name: getattr(stc, name) for name in names} | {"src_type": stc._src_type}

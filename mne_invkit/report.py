@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 
 import matplotlib.pyplot as plt
@@ -13,6 +12,7 @@ import numpy as np
 from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._html import html_table
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT
 from mne_invkit.inverse.result import Result
@@ -21,7 +21,6 @@ from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
 from mne_invkit.viz.snapshot import Snapshot, take_snapshot
 
 _TAGS = ("inverse",)
-_LONGEST = 300  # characters of a setting
 _PACKAGES = ("mne_invkit", "mne", "numpy", "scipy", "nilearn")
 
 
@@ -154,39 +153,3 @@ def _comparison(figures: dict[str, dict[str, str]]) -> str:
     rows = list(dict.fromkeys(row for column in figures.values() for row in column))
     cells = [(row, *(column.get(row, "–") for column in figures.values())) for row in rows]
     return html_table(cells, header=("", *figures))
-
-
-def html_table(rows: Iterable[tuple], header: tuple = ()) -> str:
-    """HTML table whose first column is a heading; everything is escaped.
-
-    Parameters
-    ----------
-    rows : iterable of tuple
-        The cells of each row.
-    header : tuple
-        The cells of the header, none if empty.
-
-    Returns
-    -------
-    table : str
-        HTML.
-    """
-    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{_text(first)}</th>'
-        + "".join(f"<td>{_text(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for first, *rest in rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>" if head else ""
-    return f'<table class="table table-sm table-hover w-auto">{head}<tbody>{body}</tbody></table>'
-
-
-def _text(value) -> str:
-    """Short escaped text of a value."""
-    if isinstance(value, np.ndarray) and value.size > 8:
-        value = f"array of shape {value.shape}"
-    elif isinstance(value, float | np.floating):
-        value = f"{value:.6g}"
-    text = str(value)
-    return html.escape(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

@@ -274,4 +274,5 @@ SOLVER = Solver(
     name="kronbayes",
     fit=fit_kron_bayes,
     description="Sparse Bayesian learning of sources, temporal covariance and noise (Dugh)",
+    result=KronBayesResult,
 )

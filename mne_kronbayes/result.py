@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import mne
 import numpy as np
@@ -10,15 +12,16 @@ from mne.utils import verbose
 from scipy.special import ndtri
 
 from mne_invkit._docs import fill_doc
+from mne_invkit.inverse.files import read_parts, unpack
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.result import BaseResult, code_of
 from mne_invkit.inverse.stc import place_data
-from mne_kronbayes.files import read_fit, write_fit
+from mne_kronbayes.files import pack_learned, unpack_learned
 from mne_kronbayes.kernel.result import DughResult
 from mne_kronbayes.windows import join_windows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KronBayesResult(BaseResult):
     """Sources, their uncertainty, and all that `fit_kron_bayes` learned.
 
@@ -37,6 +40,7 @@ class KronBayesResult(BaseResult):
         Package and version of the solver that learned it.
     """
 
+    file_kind = "kronbayes"
     problem: InverseProblem
     learned: DughResult
     settings: dict = field(default_factory=dict)
@@ -118,6 +122,7 @@ class KronBayesResult(BaseResult):
             Bounds (A m). They leave out the uncertainty of the variances themselves, so they
             tend to be too narrow.
         """
+        self.check_trial(trial)
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}.")
         if self.problem.n_orient == 3 and self.settings.get("pick_ori") is None:
@@ -217,42 +222,25 @@ class KronBayesResult(BaseResult):
         """Return what matters most in words, by name."""
         state = "" if self.converged else ", not converged"
         return {
-            "Problem": repr(self.problem),
             "Sources": f"{len(self.active)} of {len(self.learned.source_variance)}",
             "Explained variance": f"{self.explained_variance:.1f} %",
             "Log evidence": f"{self.evidence:.1f}",
             "Sweeps": f"{len(self.cost) - 1}{state}",
         }
 
-    def __repr__(self) -> str:
-        parts = self.summary()
-        del parts["Problem"]
-        text = ", ".join(f"{name.lower()} {value}" for name, value in parts.items())
-        return f"<KronBayesResult | {text}>"
+    def pack(self) -> dict:
+        """Take the result apart, see :meth:`mne_invkit.InverseResult.pack`."""
+        return super().pack() | {"learned": pack_learned(self.learned)}
 
-    def _repr_html_(self) -> str:
-        from mne_invkit.report import html_table
-
-        return html_table([*self.summary().items(), *self.settings.items()])
-
-    def save(self, fname, *, overwrite: bool = False) -> None:
-        """Save to an HDF5 file, to be read by :func:`mne_kronbayes.read_kron_bayes`.
-
-        Parameters
-        ----------
-        fname : path-like
-            File name, which ends with ``.h5``.
-        overwrite : bool
-            Replace a file that exists.
-        """
-        write_fit(
-            fname, self.problem, self.learned, self.settings, self.code, overwrite=overwrite
-        )  # fmt: skip
+    @classmethod
+    def unpack(cls, parts: dict) -> Self:
+        """Make the result again that :meth:`pack` took apart."""
+        return super().unpack(parts | {"learned": unpack_learned(parts["learned"])})
 
 
 @verbose
 @fill_doc
-def read_kron_bayes(fname, *, verbose=None) -> KronBayesResult:
+def read_kron_bayes(fname: str | Path, *, verbose=None) -> KronBayesResult:
     """Read a result that :meth:`KronBayesResult.save` wrote.
 
     Parameters
@@ -266,9 +254,16 @@ def read_kron_bayes(fname, *, verbose=None) -> KronBayesResult:
     result : KronBayesResult
         The result, which can do all that the one saved could.
 
+    See Also
+    --------
+    mne_invkit.read_result : Reads the results of all solvers.
+
     Examples
     --------
     >>> result.save("fit.h5")  # doctest: +SKIP
     >>> again = read_kron_bayes("fit.h5")  # doctest: +SKIP
     """
-    return KronBayesResult(*read_fit(fname))
+    kind, parts = read_parts(fname)
+    if kind != KronBayesResult.file_kind:
+        raise ValueError(f"{fname} holds {kind!r}, no fit of kronbayes: mne_invkit.read_result.")
+    return unpack(fname, KronBayesResult.unpack, parts)

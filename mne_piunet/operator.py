@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
 
+from mne_invkit._html import html_table
 from mne_invkit._mne import is_fixed
+from mne_invkit.inverse.files import Saved, pack_problem, read_parts, unpack, unpack_problem
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_invkit.inverse.sensors import check_is_forward
 from mne_piunet._docs import fill_doc
-from mne_piunet.inference import Network, check_n_jobs, run_side_by_side
+from mne_piunet.inference import BACKENDS, Network, check_n_jobs, run_side_by_side
 from mne_piunet.kernel.gather import Gather, make_gather
 from mne_piunet.kernel.inputs import VoxelModel, make_voxel_model
-from mne_piunet.weights import Weights, load_piunet
+from mne_piunet.packing import pack_kernel, unpack_gather, unpack_voxel_model
+from mne_piunet.weights import Weights, list_models, load_piunet, sha256
 
 _SILENT = 1e-12  # of the largest power of all samples; those below it stay zero
 _FEW = 20  # sensors
@@ -25,7 +29,7 @@ _QUIET, _LOUD = 0.3, 1e4  # power of the data over that of the noise
 
 
 @dataclass(frozen=True, eq=False)
-class PIUNet:
+class PIUNet(Saved):
     """A forward solution that is prepared for the network, for any number of recordings.
 
     Attributes
@@ -42,6 +46,7 @@ class PIUNet:
         Number of threads, see :func:`make_piunet`.
     """
 
+    file_kind = "PIUNet operator"
     problem: InverseProblem
     voxel_model: VoxelModel
     gather: Gather
@@ -130,14 +135,40 @@ class PIUNet:
             )
         return texts
 
+    def summary(self) -> dict[str, str]:
+        """Return what it is prepared for in words, by name."""
+        sizes = self.problem.summary()
+        return {
+            "Model": f"model {self.network.weights.name:.60} by {self.network.backend}",
+            "Channels": sizes["Channels"],
+            "Source space": sizes["Source space"],
+            "Voxels": f"{len(self.voxel_model.voxels)} voxels",
+        }
+
     def __repr__(self) -> str:
-        gain, problem = self.problem.gain, self.problem
-        return (
-            f"<PIUNet | model {self.network.weights.name} by {self.network.backend}, "
-            f"{len(problem.info['ch_names'])} channels of rank {len(gain)}, "
-            f"{problem.forward['nsource']} locations x {problem.n_orient}, "
-            f"{len(self.voxel_model.voxels)} voxels>"
-        )
+        return f"<PIUNet | {', '.join(self.summary().values())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table([*self.summary().items(), *self.problem.settings.items()])
+
+    def pack(self) -> dict:
+        """Take it apart, all but the weights of the network, of which name and checksum are kept.
+
+        Returns
+        -------
+        parts : dict
+            Nested plain values and arrays.
+        """
+        weights = self.network.weights
+        return {
+            "problem": pack_problem(self.problem),
+            "voxel_model": pack_kernel(self.voxel_model),
+            "gather": pack_kernel(self.gather),
+            "model": weights.name,
+            "sha256": sha256(weights.path),
+            "backend": self.network.backend,
+            "n_jobs": self.n_jobs,
+        }
 
 
 def _loud_samples(power: np.ndarray) -> np.ndarray:
@@ -194,8 +225,8 @@ def make_piunet(
     Returns
     -------
     operator : PIUNet
-        The prepared operator, which can be pickled. Pass it to :func:`mne_piunet.apply_piunet` in
-        the place of the forward solution.
+        The prepared operator, which can be pickled, or saved with ``operator.save("operator.h5")``.
+        Pass it to :func:`mne_piunet.apply_piunet` in the place of the forward solution.
 
     Examples
     --------
@@ -243,3 +274,75 @@ def _check_domain(n_sensors: int, positions: np.ndarray) -> None:
             f"The source space spans {100 * width:.0f} cm. The network was trained on whole brains "
             "of 10 to 20 cm, and will attribute activity from elsewhere to these locations."
         )
+
+
+@verbose
+@fill_doc
+def read_piunet(
+    fname: str | Path,
+    *,
+    model: str | Path | Weights | None = None,
+    backend: str = "auto",
+    n_jobs: int | None = None,
+    verbose=None,
+) -> PIUNet:
+    """Read a prepared operator that :meth:`PIUNet.save` wrote.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name.
+    model : str | path-like | Weights | None
+        The model, if it is not one that comes with the package: its ``.safetensors`` file. It must
+        have the weights with which the operator was prepared.
+    backend : "auto" | "torch" | "onnxruntime"
+        Library that runs the network. "auto" takes that of the operator if it is installed.
+    n_jobs : int | None
+        Number of threads, as in joblib. None is that of the operator.
+    %(verbose)s
+
+    Returns
+    -------
+    operator : PIUNet
+        The operator.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is of a newer version or was prepared with other weights.
+
+    Examples
+    --------
+    >>> operator.save("operator.h5")  # doctest: +SKIP
+    >>> stc = apply_piunet(evoked, read_piunet("operator.h5"))  # doctest: +SKIP
+    """
+    check_n_jobs(n_jobs)
+    kind, parts = read_parts(fname)
+    if kind != PIUNet.file_kind:
+        raise ValueError(f"{fname} holds {kind!r}, no operator: read it with read_result.")
+
+    *prepared, name, checksum, used, threads = unpack(fname, _unpack, parts)
+    if model is None and name not in list_models():
+        raise ValueError(
+            f"{fname} was prepared with the model {name!r}, which does not come with the package: "
+            'pass its weights, read_piunet(fname, model="....safetensors").'
+        )
+    weights = load_piunet(name if model is None else model)
+    if sha256(weights.path) != checksum:
+        raise ValueError(
+            f"{fname} was prepared with the model {name!r}, and {weights.path} has other weights: "
+            "pass the file of that model, or prepare the operator again with make_piunet."
+        )
+    if backend == "auto" and used in BACKENDS and find_spec(used):
+        backend = used
+    return PIUNet(*prepared, Network(weights, backend), threads if n_jobs is None else n_jobs)
+
+
+def _unpack(parts: dict) -> tuple:
+    """Make the parts of an operator again; of the network, its model, checksum and backend."""
+    return (
+        unpack_problem(parts["problem"]),
+        unpack_voxel_model(parts["voxel_model"]),
+        unpack_gather(parts["gather"]),
+        *(parts[name] for name in ("model", "sha256", "backend", "n_jobs")),
+    )

@@ -9,8 +9,8 @@ PUBLIC = {
         "InverseProblem", "InverseResult", "Solver", "change_skull", "estimate_to_nifti",
         "find_solvers", "get_solver", "load_sep", "make_report", "make_result",
         "plot_brain", "plot_convergence", "plot_estimate", "plot_sensor_fit", "prepare_problem",
-        "region_name", "score", "simulate_evoked", "template_bem", "template_forward",
-        "template_source_space", "template_subjects_dir", "template_trans",
+        "read_result", "region_name", "score", "simulate_evoked", "template_bem",
+        "template_forward", "template_source_space", "template_subjects_dir", "template_trans",
     },
     "mne_kronbayes": {
         "KronBayesResult", "apply_kron_bayes", "apply_kron_bayes_epochs", "apply_kron_bayes_raw",
@@ -18,7 +18,7 @@ PUBLIC = {
     },
     "mne_piunet": {
         "PIUNet", "apply_piunet", "apply_piunet_epochs", "apply_piunet_raw", "finetune_piunet",
-        "fit_piunet", "list_models", "load_piunet", "make_piunet",
+        "fit_piunet", "list_models", "load_piunet", "make_piunet", "read_piunet",
     },
     "subdistill": {
         "Distilled", "Moments", "Objective", "Pair", "Recipe", "Subspace", "accuracy", "agreement",

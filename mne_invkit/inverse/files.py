@@ -1,42 +1,186 @@
-"""Prepared problems as plain arrays and strings, for HDF5 files."""
+"""Prepared problems, and what is made of them, in HDF5 files."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from functools import partial
+from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import ClassVar, Self
 
+import h5io
+import h5py
 import mne
 import numpy as np
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._files import check_new, write_bytes
+from mne_invkit._hdf5 import check_is_file, is_numeric, read_plain, write_plain
+from mne_invkit._mne import stc_parts
+from mne_invkit.inverse.format1 import KIND, SIGNATURE, read_first
+from mne_invkit.inverse.packing import (
+    pack_info,
+    pack_instance,
+    pack_source_spaces,
+    unpack_info,
+    unpack_instance,
+    unpack_source_spaces,
+)
 from mne_invkit.inverse.problem import InverseProblem
 
 _FORWARD = ("source_rr", "source_nn", "nsource", "source_ori", "surf_ori", "coord_frame", "nchan")
-_AS_THEY_ARE = (
-    "data", "gain", "source_std", "whitener", "projector", "times", "nave", "settings",
-)  # fmt: skip
-_INSTANCES = dict(  # class, ending, how to save, how to read
-    evoked=(
-        mne.Evoked,
-        "-ave.fif",
-        {},
-        partial(mne.read_evokeds, condition=0, proj=False, verbose="error"),
-    ),
-    epochs=(
-        mne.BaseEpochs,
-        "-epo.fif",
-        {"fmt": "double"},
-        partial(mne.read_epochs, proj=False, verbose="error"),
-    ),
-    raw=(
-        mne.io.BaseRaw,
-        "_raw.fif",
-        {"fmt": "double"},
-        partial(mne.io.read_raw_fif, preload=True, verbose="error"),
-    ),
-)
+_AS_THEY_ARE = ("data", "gain", "source_std", "whitener", "projector", "times", "nave")
+_PLAIN = bool | int | float | str | None | np.bool_ | np.integer | np.floating
+
+
+def check_name(fname: str | Path, overwrite: bool) -> None:
+    """Raise if a result or an operator may not be written to a file.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name, which ends with ``.h5``.
+    overwrite : bool
+        Replace a file that exists.
+    """
+    if Path(fname).suffix not in (".h5", ".hdf5"):
+        raise ValueError(f"The file name must end with .h5, got {Path(fname).name}.")
+    check_new(fname, overwrite)
+
+
+def read_parts(fname: str | Path) -> tuple[str, dict]:
+    """Read the parts of a result or an operator.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name.
+
+    Returns
+    -------
+    kind : str
+        What the parts belong to.
+    parts : dict
+        The parts: nested plain values and arrays.
+    """
+    path = check_is_file(fname)
+    with path.open("rb") as opened:
+        is_first = opened.read(len(SIGNATURE)) == SIGNATURE
+    return (KIND, read_first(path)) if is_first else read_plain(path)
+
+
+def unpack(fname: str | Path, make: Callable, parts: dict):
+    """Make a result or an operator of its parts; the error names the file if they are others.
+
+    Parameters
+    ----------
+    fname : path-like
+        File name.
+    make : callable
+        Function of `parts`.
+    parts : dict
+        The parts.
+
+    Returns
+    -------
+    made : object
+        What `make` returns.
+    """
+    try:
+        return make(parts)
+    except Exception as error:
+        raise ValueError(f"{fname} holds other parts than expected: {error!r}") from error
+
+
+def save_stc(stc, fname: str | Path) -> None:
+    """Save an estimate whole or not at all, as ``stc.save(fname, ftype="h5")`` does.
+
+    MNE writes to the disk by a library that crashes the process where it is full.
+
+    Parameters
+    ----------
+    stc : source estimate
+        Any of the six classes of MNE.
+    fname : path-like
+        File name, which ends with ``.h5``. A file there is replaced.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        h5io.write_hdf5(file, stc_parts(stc), title="mnepython")
+    write_bytes(fname, memory.getbuffer())
+
+
+# %% What can be saved
+
+
+class Saved:
+    """What can be saved: a dataclass, most often of a problem and of plain values.
+
+    Attributes
+    ----------
+    file_kind : str
+        What the files hold; for results, the name of the solver whose `result` is the class. A
+        subclass without one cannot be saved.
+    """
+
+    file_kind: ClassVar[str] = ""
+
+    def save(self, fname: str | Path, *, overwrite: bool = False) -> None:
+        """Save to an HDF5 file, for :func:`mne_invkit.read_result`, or the reader of its package.
+
+        Parameters
+        ----------
+        fname : path-like
+            File name, which ends with ``.h5``.
+        overwrite : bool
+            Replace a file that exists.
+
+        Notes
+        -----
+        The file is whole or not there at all, and its checksum shows any damage. It holds the data,
+        also those that were on disk. Of the source spaces it leaves out the distances along the
+        cortex and the interpolation to the voxels of an MRI: where MNE asks for one of them
+        (``mri_resolution=True``), pass the source space of your forward solution.
+        """
+        check_name(fname, overwrite)
+        kind = vars(type(self)).get("file_kind")
+        if not kind:
+            raise TypeError(
+                f"A {type(self).__name__} cannot be saved: give the class a `file_kind`, the name "
+                "of its solver, and pass the class to mne_invkit.Solver(..., result=...)."
+            )
+        write_plain(fname, kind, self.pack())
+
+    def pack(self) -> dict:
+        """Take it apart.
+
+        Returns
+        -------
+        parts : dict
+            Nested plain values and arrays, which :meth:`unpack` takes.
+        """
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        settings = pack_settings(self.settings)
+        return parts | {"problem": pack_problem(self.problem), "settings": settings}
+
+    @classmethod
+    def unpack(cls, parts: dict) -> Self:
+        """Make again what :meth:`pack` took apart.
+
+        Parameters
+        ----------
+        parts : dict
+            What :meth:`pack` returned.
+
+        Returns
+        -------
+        result : Saved
+            The same as before.
+        """
+        return cls(**parts | {"problem": unpack_problem(parts["problem"])})
+
+
+# %% Problems
 
 
 @fill_doc
@@ -49,34 +193,29 @@ def pack_problem(problem: InverseProblem) -> dict:
 
     Returns
     -------
-    stored : dict
-        Arrays as they are. MNE's objects are bytes of the files that MNE writes, with their data in
-        double precision.
+    parts : dict
+        Arrays and plain values. Data on disk are read.
     """
     forward = problem.forward
-    insts = []
-    for inst in problem.insts:
-        name = next(key for key, (kind, *_) in _INSTANCES.items() if isinstance(inst, kind))
-        _, ending, options, _ = _INSTANCES[name]
-        stored = {"kind": name, "fif": _to_bytes(inst.save, f"data{ending}", **options)}
-        insts.append(stored | ({"data": inst.data} if name == "evoked" else {}))
+    names = problem.info["ch_names"]
     return {
         **{name: getattr(problem, name) for name in _AS_THEY_ARE},
-        "info": _to_bytes(lambda path: mne.io.write_info(path, problem.info), "info.fif"),
-        "src": _to_bytes(forward["src"].save, "forward-src.fif", verbose="error"),
+        "settings": pack_settings(problem.settings),
+        "info": pack_info(problem.info),
+        "src": pack_source_spaces(forward["src"]),
         "forward": {name: forward[name] for name in _FORWARD},
         "field": forward["sol"]["data"],
         "mri_head_t": forward["mri_head_t"]["trans"],
-        "insts": insts,
+        "insts": [pack_instance(inst, names) for inst in problem.insts],
     }
 
 
-def unpack_problem(stored: dict) -> InverseProblem:
+def unpack_problem(parts: dict) -> InverseProblem:
     """Make the problem again that :func:`pack_problem` took apart.
 
     Parameters
     ----------
-    stored : dict
+    parts : dict
         What :func:`pack_problem` returned.
 
     Returns
@@ -84,41 +223,55 @@ def unpack_problem(stored: dict) -> InverseProblem:
     problem : InverseProblem
         The problem.
     """
-    info = _from_bytes(stored["info"], mne.io.read_info, "info.fif", verbose="error")
+    info = unpack_info(parts["info"])
     names = info["ch_names"]
     forward = mne.Forward(
-        **stored["forward"],
-        src=_from_bytes(stored["src"], mne.read_source_spaces, "forward-src.fif", verbose="error"),
+        **parts["forward"],
+        src=unpack_source_spaces(parts["src"]),
         sol={
-            "data": stored["field"], "row_names": names, "col_names": [],
-            "nrow": len(names), "ncol": stored["field"].shape[1],
+            "data": parts["field"], "row_names": names, "col_names": [],
+            "nrow": len(names), "ncol": parts["field"].shape[1],
         },
         sol_grad=None,
         info=info,
-        mri_head_t=mne.transforms.Transform("mri", "head", stored["mri_head_t"]),
+        mri_head_t=mne.transforms.Transform("mri", "head", parts["mri_head_t"]),
     )  # fmt: skip
-    insts = []
-    for item in stored["insts"]:
-        _, ending, _, read = _INSTANCES[item["kind"]]
-        inst = _from_bytes(item["fif"], read, f"data{ending}")
-        if "data" in item:
-            inst.data = item["data"]
-        insts.append(inst)
-    arrays = {name: stored[name] for name in _AS_THEY_ARE}
-    return InverseProblem(forward=forward, info=info, insts=tuple(insts), **arrays)
+    return InverseProblem(
+        **{name: parts[name] for name in _AS_THEY_ARE},
+        settings=parts["settings"],
+        forward=forward,
+        info=info,
+        insts=tuple(unpack_instance(inst) for inst in parts["insts"]),
+    )
 
 
-def _to_bytes(save: Callable, name: str, **options) -> np.ndarray:
-    """Contents of the file that a function writes."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        save(path, **options)
-        return np.frombuffer(path.read_bytes(), np.uint8)
+def pack_settings(settings: dict) -> dict:
+    """Settings as plain values: a class or a function by its name, any other object as text.
+
+    Parameters
+    ----------
+    settings : dict
+        Arguments of a solver.
+
+    Returns
+    -------
+    parts : dict
+        The plain values.
+    """
+    return {str(name): _plain(value) for name, value in settings.items()}
 
 
-def _from_bytes(contents: np.ndarray, read: Callable, name: str, **options):
-    """Object that a function reads from a file of these contents."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(contents.tobytes())
-        return read(path, **options)
+def _plain(value):
+    """Plain values for an argument of a solver."""
+    if isinstance(value, dict):
+        return pack_settings(value)
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, np.ndarray) and is_numeric(value):
+        return value
+    if value is None or isinstance(
+        value, bool | int | float | str | np.bool_ | np.integer | np.floating
+    ):
+        return value
+    return getattr(value, "__name__", repr(value))

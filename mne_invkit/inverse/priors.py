@@ -7,7 +7,7 @@ from numbers import Real
 import mne
 import numpy as np
 
-from mne_invkit._mne import is_fixed
+from mne_invkit._mne import is_fixed, space_kind
 from mne_invkit.inverse.sensors import check_is_forward
 
 _KINDS = {"surf": "surface", "vol": "volume", "discrete": "discrete"}
@@ -40,7 +40,7 @@ def loose_by_kind(
     if fixed not in ("auto", True, False):
         raise ValueError(f'fixed must be True, False or "auto", got {fixed!r}.')
     if isinstance(loose, str) and loose == "auto":
-        loose = 0.0 if fixed is True else 0.2 if src.kind == "surface" else 1.0
+        loose = 0.0 if fixed is True else 0.2 if space_kind(src) == "surface" else 1.0
     if isinstance(loose, Real):
         loose = dict.fromkeys(kinds, float(loose))
     if not isinstance(loose, dict):
@@ -82,7 +82,7 @@ def check_pick_ori(
     check_is_forward(forward)
     if pick_ori not in (None, "normal", "vector"):
         raise ValueError(f'pick_ori must be None, "normal" or "vector", got {pick_ori!r}.')
-    kind = forward["src"].kind
+    kind = space_kind(forward["src"])
     if pick_ori == "normal" and kind not in ("surface", "discrete"):
         raise ValueError(
             f'pick_ori="normal" needs sources with a normal, but the source space is {kind}: '

@@ -12,6 +12,7 @@ import scipy
 from mne.utils import logger, verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._html import html_table
 from mne_invkit._mne import make_projector, share_original_gain
 from mne_invkit.inverse import instances, sensors
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
@@ -167,12 +168,20 @@ class InverseProblem:
             sensors.check_reference(info, survey)
         check_survey(survey, self.info)
 
-    def __repr__(self) -> str:
+    def summary(self) -> dict[str, str]:
+        """Return its sizes in words, by name."""
         n_trials, n_rank, n_times = self.data.shape
-        return (
-            f"<InverseProblem | {n_trials} x {n_times} samples, {len(self.info.ch_names)} channels "
-            f"of rank {n_rank}, {self.forward['nsource']} locations x {self.n_orient}>"
-        )
+        return {
+            "Data": f"{n_trials} x {n_times} samples",
+            "Channels": f"{len(self.info.ch_names)} channels of rank {n_rank}",
+            "Source space": f"{self.forward['nsource']} locations x {self.n_orient}",
+        }
+
+    def __repr__(self) -> str:
+        return f"<InverseProblem | {', '.join(self.summary().values())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table([*self.summary().items(), *self.settings.items()])
 
 
 @verbose

@@ -15,7 +15,9 @@ import numpy as np
 from mne.utils import logger, verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._html import html_table
 from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_residual
+from mne_invkit.inverse.files import Saved
 from mne_invkit.inverse.instances import good_samples
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
@@ -66,11 +68,17 @@ class Result(Protocol):
         """Figures for a report besides those that every result gets, by title."""
 
 
-class BaseResult(ABC):
+class BaseResult(Saved, ABC):
     """A result whose parts are made when asked for, and kept.
 
     A subclass has the attributes `problem` and `settings` (with `pick_ori` and, where not all
     locations are returned, `sparse`), and the method `components`.
+
+    Attributes
+    ----------
+    file_kind : str
+        Name of the solver, whose `result` is this class: :func:`mne_invkit.read_result` finds it by
+        that name. Results of a subclass without one cannot be saved.
     """
 
     problem: InverseProblem
@@ -160,19 +168,50 @@ class BaseResult(ABC):
         dipoles : list of mne.Dipole
             Strongest field first.
         """
+        self.check_trial(trial)
+        if n_dipoles < 1:
+            raise ValueError(f"n_dipoles must be at least 1, got {n_dipoles}.")
         found = self.components(trial)
         return make_dipoles(self.problem, found, n_dipoles, trial=trial, active=self.active)
+
+    def check_trial(self, trial: int) -> None:
+        """Raise if there is no such trial.
+
+        Parameters
+        ----------
+        trial : int
+            Which Evoked or epoch.
+        """
+        n_trials = len(self.problem.data)
+        if trial not in range(n_trials):
+            raise ValueError(f"trial must be a number from 0 to {n_trials - 1}, got {trial!r}.")
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures that a report adds, by title: none."""
         return {}
 
+    def summary(self) -> dict[str, str]:
+        """Return what matters most in words, by name."""
+        return {
+            "Solver": self.code or "without a name",
+            "Explained variance": f"{self.explained_variance:.1f} %",
+            "Unit": self.unit,
+        }
 
-@dataclass(frozen=True, eq=False)
+    def __repr__(self) -> str:
+        words = ", ".join(f"{name.lower()} {value:.60}" for name, value in self.summary().items())
+        return f"<{type(self).__name__} | {words}>"
+
+    def _repr_html_(self) -> str:
+        rows = (self.problem.summary(), self.summary(), self.settings)
+        return html_table(row for part in rows for row in part.items())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class InverseResult(BaseResult):
     """The result that :func:`mne_invkit.make_result` makes.
 
-    It has all attributes of :class:`Result`.
+    It has all attributes of :class:`Result`. Save it with ``result.save("result.h5")``.
 
     Attributes
     ----------
@@ -192,6 +231,7 @@ class InverseResult(BaseResult):
         The solver's objective at each iteration, if it iterates.
     """
 
+    file_kind = "inverse"
     problem: InverseProblem
     found: np.ndarray
     settings: dict = field(default_factory=dict)
@@ -208,12 +248,6 @@ class InverseResult(BaseResult):
         if self.weights is not None:
             amplitude = self.weights[:, np.newaxis] * amplitude
         return super()._make_stc(amplitude)
-
-    def __repr__(self) -> str:
-        return (
-            f"<InverseResult of {self.code or 'an unnamed solver'} | {self.problem!r}, "
-            f"explained variance {self.explained_variance:.1f} %, unit {self.unit}>"
-        )
 
 
 @verbose

@@ -6,6 +6,7 @@ import mne
 import numpy as np
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._mne import is_right_hemisphere, space_kind
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
 
@@ -126,10 +127,35 @@ def place_data(
     ends = np.cumsum([len(s["vertno"]) for s in src])[:-1]
     vertices = [s["vertno"][k] for s, k in zip(src, np.split(kept, ends), strict=True)]
     info = problem.insts[0].info if problem.insts else problem.info
-    return STC_CLASSES[src.kind, vector](
-        data, vertices, tmin=problem.times[0], tstep=1 / info["sfreq"],
+    return STC_CLASSES[space_kind(src), vector](
+        data, both_hemispheres(src, vertices), tmin=problem.times[0], tstep=1 / info["sfreq"],
         subject=src[0].get("subject_his_id"),
     )  # fmt: skip
+
+
+def both_hemispheres(src: mne.SourceSpaces, vertices: list[np.ndarray]) -> list[np.ndarray]:
+    """Vertices of both hemispheres, which every estimate on the cortex has.
+
+    Parameters
+    ----------
+    src : mne.SourceSpaces
+        The source space, perhaps of one hemisphere.
+    vertices : list of ndarray
+        Vertices of each of its parts.
+
+    Returns
+    -------
+    vertices : list of ndarray
+        The same, with an empty hemisphere where there is only one.
+    """
+    if not _is_one_hemisphere(src):
+        return vertices
+    none = np.zeros(0, int)
+    return [none, *vertices] if is_right_hemisphere(src[0]) else [*vertices, none]
+
+
+def _is_one_hemisphere(src: mne.SourceSpaces) -> bool:
+    return len(src) == 1 and space_kind(src) == "surface"
 
 
 def _fill(data: np.ndarray, rows: np.ndarray, n_rows: int) -> np.ndarray:
@@ -176,13 +202,17 @@ def dense_data(stc, src: mne.SourceSpaces) -> np.ndarray:
     kind_of(stc)
     if not isinstance(src, mne.SourceSpaces):
         raise TypeError(f'src must be mne.SourceSpaces, got {type(src).__name__}: forward["src"].')
-    if len(stc.vertices) != len(src):
+    places = list(stc.vertices)
+    if _is_one_hemisphere(src) and len(places) == 2:
+        other = places.pop(0 if is_right_hemisphere(src[0]) else 1)
+        places += [other] if len(other) else []
+    if len(places) != len(src):
         raise ValueError(
-            f"stc covers {len(stc.vertices)} source spaces and src {len(src)}: pass the "
+            f"stc covers {len(places)} source spaces and src {len(src)}: pass the "
             'forward["src"] it was estimated with.'
         )
     rows, offset = [], 0
-    for vertices, space in zip(stc.vertices, src, strict=True):
+    for vertices, space in zip(places, src, strict=True):
         if not np.isin(vertices, space["vertno"]).all():
             raise ValueError(
                 "stc has vertices that src does not use: pass the source space of the forward "

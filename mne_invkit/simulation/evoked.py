@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._mne import space_kind
 from mne_invkit.inverse.sensors import check_forward
-from mne_invkit.inverse.stc import STC_CLASSES
+from mne_invkit.inverse.stc import STC_CLASSES, both_hemispheres
 from mne_invkit.simulation.signals import (
     Rng,
     draw_centers,
@@ -170,8 +171,9 @@ def simulate_evoked(
     evoked = epochs.average()
     evoked.comment = "simulation"
     src = forward["src"]
-    vertices, subject = [s["vertno"] for s in src], src[0].get("subject_his_id")
-    stc = STC_CLASSES[src.kind, False](truth, vertices, times[0], 1 / info["sfreq"], subject)
+    subject = src[0].get("subject_his_id")
+    vertices = both_hemispheres(src, [s["vertno"] for s in src])
+    stc = STC_CLASSES[space_kind(src), False](truth, vertices, times[0], 1 / info["sfreq"], subject)
     return Simulation(evoked, epochs, noise_cov, stc, orientations, centers)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._mne import space_kind
 from mne_invkit.inverse.instances import check_instances, get_data, naves
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import Instance, prepare_problem
@@ -50,6 +51,11 @@ def fit_eloreta(
     """
     check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
+    if len(forward["src"]) == 1 and space_kind(forward["src"]) == "surface":
+        raise ValueError(
+            "MNE's eLORETA needs both hemispheres: pass a forward solution of both, or use another "
+            "solver."
+        )
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=None, rank=rank)
     covariance = mne.make_ad_hoc_cov(problem.info, verbose="error")
     inverse = mne.minimum_norm.make_inverse_operator(

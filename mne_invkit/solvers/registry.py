@@ -29,12 +29,16 @@ class Solver:
         One line for people.
     needs : tuple of str
         Optional modules of which one must be installed; none are needed if empty.
+    result : type | None
+        Class of its results, if these are of a class of its own: :func:`mne_invkit.read_result`
+        restores them by its method `unpack`.
     """
 
     name: str
     fit: Callable[..., Result]
     description: str
     needs: tuple[str, ...] = ()
+    result: type | None = None
 
     @property
     def missing(self) -> str:

@@ -43,7 +43,7 @@ class Posterior(Protocol):
         """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SharedTimePosterior:
     """Posterior when sources and noise share a temporal covariance B.
 
@@ -70,7 +70,7 @@ class SharedTimePosterior:
         return self.covariance[..., None] * self.time_variance
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OwnTimePosterior:
     """Posterior when the noise has a temporal covariance of its own.
 

@@ -11,7 +11,7 @@ from mne_kronbayes.kernel.likelihood import Likelihood
 from mne_kronbayes.kernel.posterior import Posterior
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DughResult:
     """What :func:`~mne_kronbayes.kernel.loop.dugh` learned.
 

@@ -19,7 +19,7 @@ _MISFIT = 0.03  # share of the data's power that is taken for errors of the gain
 _TINY = np.finfo(np.float32).tiny
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparsePatches:
     """Gaussian patches on a coarse grid, prepared for sparse Bayesian learning.
 

@@ -17,7 +17,7 @@ _OWN = 1e-3  # weight of a voxel's own locations, however far they are
 _EXPONENT = 2  # of the likelihood; a higher one would draw extended activity into one location
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gather:
     """Shares the moment of each voxel among the locations near it.
 

@@ -15,7 +15,7 @@ _REACH = 0.9  # of the distance between locations, within which a voxel belongs 
 _MAX_PITCH = 0.02  # m; locations further apart get no voxels but their own
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grid:
     """A regular grid around the locations of a source space.
 
@@ -37,7 +37,7 @@ class Grid:
     n_locations: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Blocks:
     """Cubes of voxels that hold locations. The network computes in these alone.
 

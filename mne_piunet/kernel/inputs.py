@@ -29,7 +29,7 @@ _LOUD = 30.0  # dB; power of the data over that of the noise that becomes an inp
 _MANY = 100.0  # number of sensors that becomes an input of 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VoxelModel:
     """A whitened gain on voxels, prepared to turn data into inputs of the network.
 

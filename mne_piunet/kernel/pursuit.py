@@ -21,7 +21,7 @@ _SEEN = 1e-4  # share of the gain's power in the combinations of sensors that ar
 _TINY = np.finfo(np.float32).tiny
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pursuit:
     """Fields of Gaussian patches around every voxel, prepared for matching pursuit.
 

@@ -14,6 +14,7 @@ import numpy as np
 from mne.utils import logger, verbose, warn
 from tqdm import tqdm
 
+from mne_invkit._mne import space_kind
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import torch_network
 from mne_piunet.net.unet import run_network
@@ -165,7 +166,7 @@ def draw_similar(operator: PIUNet, rng: np.random.Generator) -> Case:
     data_gain = (mixing @ gain).astype(np.float32)
     noise = background(np.eye(n_sensors), data_gain, rng)
     fixed = problem.n_orient == 1
-    has_normals = fixed or problem.forward["src"].kind == "surface"
+    has_normals = fixed or space_kind(problem.forward["src"]) == "surface"
     return Case(
         voxel_model=operator.voxel_model,
         data_gain=data_gain,

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
+from parts import ask_for_all, the_same
 from recordings import CENTER
 from scipy.linalg import block_diag
 
@@ -85,6 +86,17 @@ def test_intervals_are_gaussian_and_nested(vectors):
     assert type(wide[0]) is mne.VectorSourceEstimate
 
 
+def test_trials_that_are_not_there_are_told(vectors):
+    for ask in (vectors.dipoles, vectors.interval):
+        for trial in (1, -1, "left"):
+            with pytest.raises(
+                ValueError, match=f"trial must be a number from 0 to 0, got {trial!r}"
+            ):
+                ask(trial=trial)
+    with pytest.raises(ValueError, match="n_dipoles must be at least 1"):
+        vectors.dipoles(0)
+
+
 def test_intervals_need_signs_and_a_level(fitted, vectors):
     with pytest.raises(ValueError, match='pick_ori="vector"'):
         fitted.interval()
@@ -120,6 +132,8 @@ def test_pictures_show_what_was_learned(fitted):
 
 def test_text_names_the_figures(fitted):
     assert f"{len(fitted.active)} of 1216" in repr(fitted)
+    for one in (fitted, fitted.learned, fitted.learned.posterior, fitted.problem):
+        assert len(repr(one)) < 200
     html = fitted._repr_html_()
     assert html.startswith("<table")
     assert f"{fitted.explained_variance:.1f} %" in html
@@ -137,7 +151,7 @@ def test_a_report_gets_the_temporal_covariance(fitted):
 
 
 def small_volume(info, sphere):
-    """A volume without the MRI of the template, which takes 270 MB in a file."""
+    """A volume without the MRI of the template."""
     src = mne.setup_volume_source_space(
         pos=25.0, sphere=(*CENTER, 0.08), sphere_units="m", verbose="error"
     )
@@ -189,20 +203,33 @@ def test_a_file_gives_back_all(kind, options, eeg_info, forwards, sphere, tmp_pa
         np.testing.assert_allclose(one.amplitude, other.amplitude)
 
 
-def test_conditions_epochs_and_raw_come_back_from_a_file(simulation, forwards, tmp_path):
-    raw = mne.io.RawArray(simulation.evoked.data, simulation.evoked.info, verbose="error")
-    insts = [[simulation.evoked, simulation.evoked], simulation.epochs, raw]
-    for k, inst in enumerate(insts):
-        result = fit_kron_bayes(inst, forwards["surface"], simulation.noise_cov, tol=1e-3)
-        result.save(tmp_path / f"{k}.h5")
-        again = read_kron_bayes(tmp_path / f"{k}.h5")
-        residual, expected = again.residual, result.residual
-        if isinstance(inst, list):
-            (_, residual), (_, expected) = residual, expected
-        base = {0: mne.Evoked, 1: mne.BaseEpochs, 2: mne.io.BaseRaw}[k]
-        assert isinstance(residual, base)
-        data, expected = (np.asarray(x.get_data()) for x in (residual, expected))
-        np.testing.assert_allclose(data, expected, atol=1e-9 * np.abs(expected).max())
+def insts(simulation):
+    """All kinds of data, by name."""
+    evoked, epochs = simulation.evoked, simulation.epochs
+    raw = mne.io.RawArray(np.hstack(epochs.get_data()[:2]), epochs.info, first_samp=9)
+    return {
+        "evoked": evoked, "list": [evoked, evoked], "list of one": [evoked], "epochs": epochs,
+        "one epoch": epochs[:1], "raw": raw,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "pick_ori"),
+    [
+        ("evoked", "normal"), ("list", "vector"), ("list of one", "normal"), ("epochs", "vector"),
+        ("one epoch", "normal"), ("raw", "vector"),
+    ],
+)  # fmt: skip
+def test_all_that_a_fit_can_be_asked_for_comes_back(name, pick_ori, simulation, forwards, tmp_path):
+    result = fit_kron_bayes(
+        insts(simulation)[name], forwards["surface"], simulation.noise_cov, tol=1e-2,
+        pick_ori=pick_ori, sparse=name == "list", buffer_size=20,
+    )  # fmt: skip
+    result.save(tmp_path / "fit.h5")
+    expected, found = ask_for_all(result), ask_for_all(read_kron_bayes(tmp_path / "fit.h5"))
+    for part in expected:
+        the_same(expected[part], found[part])
+    assert expected["settings"] == found["settings"]
 
 
 def test_files_are_not_overwritten_by_chance(fitted, tmp_path):

@@ -9,7 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mne_piunet import apply_piunet, make_piunet
+from parts import the_same
+
+from mne_invkit import read_result
+from mne_invkit._hdf5 import write_plain
+from mne_piunet import apply_piunet, fit_piunet, make_piunet, read_piunet
 from mne_piunet.operator import xyz_gain
 
 
@@ -53,6 +57,11 @@ def test_its_description_is_one_line(operator):
     assert f" {operator.problem.forward['nsource']} locations x 3, " in text
     assert "\n" not in text
     assert len(text) < 120
+    for part in (operator.voxel_model, operator.gather, operator.problem, operator.network):
+        assert len(repr(part)) < 200
+    html = operator._repr_html_()
+    assert html.startswith("<table")
+    assert "model random by torch" in html
 
 
 def test_n_jobs_is_that_of_the_operator_unless_given(operator, eeg_evoked, monkeypatch):
@@ -74,6 +83,66 @@ def test_xyz_gain_is_the_gain_of_moments_in_the_head_frame(operator):
     components = np.einsum("noi,ni->no", problem.axes, moments).ravel()
     expected = problem.gain @ components
     np.testing.assert_allclose(xyz_gain(problem) @ moments.ravel(), expected, rtol=1e-3, atol=1e-3)
+
+
+# %% Files
+
+
+@pytest.mark.parametrize("kind", ["discrete", "fixed"])
+@pytest.mark.filterwarnings("ignore:The data have less than")
+def test_an_operator_comes_back_from_a_file(kind, eeg_evoked, eeg_cov, forwards, model, tmp_path):
+    if kind == "fixed":
+        forward = mne.convert_forward_solution(
+            forwards["surface"], surf_ori=True, force_fixed=True, verbose="error"
+        )
+    else:
+        forward = forwards[kind]
+    operator = make_piunet(eeg_evoked.info, forward, eeg_cov, model=model, n_jobs=1)
+    operator.save(tmp_path / "operator.h5")
+    again = read_piunet(tmp_path / "operator.h5", model=model)
+    assert repr(again) == repr(operator)
+    assert again.n_jobs == 1
+    assert read_piunet(tmp_path / "operator.h5", model=model, n_jobs=2).n_jobs == 2
+    expected, found = (fit_piunet(eeg_evoked, one) for one in (operator, again))
+    np.testing.assert_array_equal(found.found, expected.found)
+    the_same(found.stc, expected.stc)
+    the_same(found.residual, expected.residual)
+    assert found.settings == expected.settings
+
+
+def test_the_backend_of_an_operator_is_kept(eeg_info, eeg_cov, forwards, model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    operator = make_piunet(
+        eeg_info, forwards["discrete"], eeg_cov, model=model, backend="onnxruntime"
+    )
+    operator.save(tmp_path / "operator.h5")
+    assert read_piunet(tmp_path / "operator.h5", model=model).network.backend == "onnxruntime"
+    other = read_piunet(tmp_path / "operator.h5", model=model, backend="torch")
+    assert other.network.backend == "torch"
+
+
+def test_other_weights_are_refused(operator, tmp_path):
+    path = tmp_path / "operator.h5"
+    operator.save(path)
+    with pytest.raises(ValueError, match=r"model 'random', which does not come.*pass its weights"):
+        read_piunet(path)
+    with pytest.raises(ValueError, match=r"'random', and .*default\.safetensors has other weights"):
+        read_piunet(path, model="default")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        operator.save(path)
+
+
+def test_operators_and_results_are_told_apart(operator, tmp_path):
+    path = tmp_path / "some.h5"
+    operator.save(path)
+    with pytest.raises(ValueError, match=r"holds 'PIUNet operator'.*mne_piunet\.read_piunet"):
+        read_result(path)
+    write_plain(path, "inverse", {})
+    with pytest.raises(ValueError, match="holds 'inverse', no operator: read it with read_result"):
+        read_piunet(path)
+    write_plain(path, "PIUNet operator", {})
+    with pytest.raises(ValueError, match=r"some\.h5 holds other parts than expected"):
+        read_piunet(path)
 
 
 # %% What is unlike the training

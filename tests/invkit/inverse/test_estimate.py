@@ -7,11 +7,18 @@ import mne
 import numpy as np
 import pytest
 
-from mne_invkit.heads.template import SUBJECT, template_subjects_dir
+from mne_invkit.heads.template import (
+    SUBJECT,
+    template_source_space,
+    template_subjects_dir,
+    template_trans,
+)  # fmt: skip
 from mne_invkit.inverse.estimate import explained_variance, make_dipoles
 from mne_invkit.inverse.problem import prepare_problem
 from mne_invkit.inverse.result import make_result
-from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.stc import dense_data, make_stc
+from mne_invkit.simulation.evoked import simulate_evoked
+from mne_invkit.solvers.registry import get_solver
 
 prepare = partial(prepare_problem, verbose=False)
 
@@ -328,3 +335,35 @@ def test_result_can_be_pickled(recordings, meeg_forward, make_cov, form):
     one, other = (r.stc if form == "evoked" else r.stc[0] for r in (result, again))
     np.testing.assert_array_equal(one.data, other.data)
     np.testing.assert_array_equal(result.residual.get_data(), again.residual.get_data())
+
+
+# %% One hemisphere
+
+
+@pytest.mark.parametrize(("hemi", "side"), [("lh", 0), ("rh", 1)])
+def test_one_hemisphere_is_a_cortex_with_an_empty_half(
+    hemi, side, eeg_info, eeg_evoked, eeg_cov, sphere
+):
+    """MNE calls it mixed, so it was free and had no class of estimates."""
+    src = template_source_space(spacing="ico3", verbose=False)[side : side + 1]
+    forward = mne.make_forward_solution(eeg_info, template_trans(), src, sphere, verbose=False)
+    problem = prepare(eeg_evoked, forward, eeg_cov)
+    std = problem.source_std.reshape(-1, 3)
+    np.testing.assert_allclose(std[:, 0] / std[:, 2], np.sqrt(0.2))  # loose is "auto"
+    sources = random_sources(problem)
+    for pick_ori, kind in ((None, mne.SourceEstimate), ("vector", mne.VectorSourceEstimate)):
+        stc = make_result(problem, sources, pick_ori=pick_ori, verbose=False).stc
+        assert type(stc) is kind
+        np.testing.assert_array_equal(stc.vertices[side], forward["src"][0]["vertno"])
+        assert len(stc.vertices[1 - side]) == 0
+        np.testing.assert_array_equal(getattr(stc, f"{hemi}_data"), stc.data)
+        np.testing.assert_array_equal(dense_data(stc, forward["src"]), stc.data)
+    normal = make_result(problem, sources, pick_ori="normal", verbose=False).stc
+    np.testing.assert_array_equal(normal.data, (problem.source_std[:, None] * sources[0])[2::3])
+    with pytest.raises(ValueError, match="eLORETA needs both hemispheres"):
+        get_solver("eloreta").fit(eeg_evoked, forward, eeg_cov)
+    sim = simulate_evoked(forward, eeg_info, sources=[3], rng=0, verbose="error")
+    assert sim.stc.data[3].any()
+    wrong = mne.SourceEstimate(np.ones((2, 1)), [np.array([0]), np.array([0])], 0, 1)
+    with pytest.raises(ValueError, match="covers 2 source spaces and src 1"):
+        dense_data(wrong, forward["src"])

@@ -105,6 +105,10 @@ def test_raw_is_one_trial(raw, forwards, eeg_cov):
 def test_repr_names_the_sizes(eeg_evoked, forwards, eeg_cov):
     problem = prepare(eeg_evoked, forwards["volume"], eeg_cov)
     assert "1 x 12 samples, 32 channels of rank 31, 255 locations x 3" in repr(problem)
+    html = problem._repr_html_()
+    assert html.startswith("<table")
+    for cell in ("Data", "1 x 12 samples", "255 locations x 3", "depth"):
+        assert f">{cell}<" in html
 
 
 @pytest.mark.parametrize("form", ["evoked", "epochs", "raw"])

@@ -45,6 +45,7 @@ def test_all_parts_of_the_protocol(problem):
     assert len(result.dipoles(2)) == 2
     np.testing.assert_array_equal(result.cost, [0, 1, 2])
     assert "mne_invkit 0." in repr(result)
+    assert len(repr(result)) < 200
 
 
 def test_weights_make_values_of_another_unit(problem):
@@ -60,6 +61,19 @@ def test_weights_make_values_of_another_unit(problem):
     for wrong in (dict(unit="dSPM"), dict(weights=weights)):
         with pytest.raises(ValueError, match="both unit"):
             make_result(problem, found, **wrong)
+
+
+def test_text_in_a_notebook_is_escaped(problem):
+    found = random_components(problem)
+    settings = {"<script>": "<b>&", "weights": np.zeros(100), "long": "x" * 10**6}
+    result = make_result(problem, found, module="a" * 500, settings=settings, verbose=False)
+    html = result._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "&lt;b&gt;&amp;" in html
+    assert "<script>" not in html
+    assert "array of shape (100,)" in html
+    assert len(html) < 5000
+    assert len(repr(result)) < 200
 
 
 def test_wrong_shape_is_told(problem):
