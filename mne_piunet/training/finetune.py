@@ -112,7 +112,7 @@ def finetune_piunet(
             f"{minutes:g} minutes."
         )
         return weights
-    card = {k: v for k, v in weights.card.items() if k not in ("sha256", "network")}
+    card = {k: v for k, v in weights.card.items() if k not in ("sha256", "network", OWN)}
     card["finetuned"] = {"from": weights.name, "steps": training.step,
                          "before": before, "after": after}  # fmt: skip
     return write_model(network, path, card, weights.card["network"], overwrite=overwrite)

@@ -20,7 +20,7 @@ from mne_piunet.training.curves import plot_curves
 from mne_piunet.training.examples import PopulationExamples
 from mne_piunet.training.log import Log
 from mne_piunet.training.loop import Training
-from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.recipe import CHECKPOINT, LOG, SCORES, Recipe
 from mne_piunet.training.validation import CONDITIONS, Validation, held_out_cases
 from mne_piunet.weights import load_piunet
 
@@ -69,15 +69,15 @@ def train(
     start = recipe.start
     network = torch_network(load_piunet(start)) if start else UNet(**recipe.network)
     training = Training(network, recipe, fabric)
-    checkpoint = folder / "checkpoint.ckpt"
+    checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
         training.load(checkpoint)
         logger.info("Resuming at step %d of %d.", training.step, recipe.n_steps)
     validation = None
     if held_out:
         validation = Validation(held_out_cases(held_out, multiple=network.multiple))
-    log = Log(folder / "log.csv", ["step", "seconds", "loss"], training.step)
-    scores = Log(folder / "scores.csv", ["step", "seconds", *CONDITIONS], training.step)
+    log = Log(folder / LOG, ["step", "seconds", "loss"], training.step)
+    scores = Log(folder / SCORES, ["step", "seconds", *CONDITIONS], training.step)
 
     def save():
         training.save(checkpoint)

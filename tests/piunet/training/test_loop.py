@@ -112,11 +112,11 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(start, tmp_path, monkeypatc
     training.save(path)
     before = path.read_bytes()
 
-    def save(part, state):
+    def save(state, part):
         part.write_bytes(b"half of")
         raise OSError("disk is full")
 
-    monkeypatch.setattr(training._fabric, "save", save)
+    monkeypatch.setattr("mne_piunet.training.loop.torch.save", save)
     with pytest.raises(OSError, match="disk is full"):
         training.save(path)
     assert path.read_bytes() == before

@@ -13,7 +13,8 @@ from subdistill.evaluate import accuracy
 from subdistill.subtask import select_classes
 from subdistill.vision.images import image_transform, load_images
 from subdistill.vision.models import SmallCNN, load_model
-from subdistill.vision.run import Config, read_config, run
+from subdistill.vision.config import Config, read_config
+from subdistill.vision.run import run
 
 
 def test_options_replace_entries_of_the_file(tmp_path):
