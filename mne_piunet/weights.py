@@ -80,7 +80,7 @@ class Weights:
         for name, value in found.items():
             if not np.isfinite(value).all():
                 raise ValueError(
-                    f"The weights {name!r} in {self.path} are infinite or not a number (NaN), which "
+                    f"The weights {name!r} in {self.path} are infinite or not a number (NaN) and "
                     f"would make every estimate NaN: {_MEND}."
                 )
         return {name: value.astype(np.float32) for name, value in found.items()}

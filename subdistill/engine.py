@@ -26,7 +26,6 @@ from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
 from subdistill.subtask import Classes, choose
 from subdistill.training import CHECKPOINT, LOG, Recipe, Score, Training
 
-
 SETTINGS = "config.json"
 
 

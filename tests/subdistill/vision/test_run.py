@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 
 from subdistill.evaluate import accuracy
 from subdistill.subtask import select_classes
+from subdistill.vision.config import Config, read_config
 from subdistill.vision.images import image_transform, load_images
 from subdistill.vision.models import SmallCNN, load_model
-from subdistill.vision.config import Config, read_config
 from subdistill.vision.run import run
 
 
