@@ -208,7 +208,7 @@ class Population:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise type(error)(
-                    f"The folder {self.folder} for the heads cannot be made ({error}): pass another."
+                    f"The folder {self.folder} of the heads cannot be made ({error}): choose one."
                 ) from error
             check_new(self.path(missing[0]), overwrite=False)
         logger.info("Computing %d of %d heads.", len(missing), len(self))
