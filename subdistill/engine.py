@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -170,7 +171,8 @@ def distill(
             settings = {name: _describe(value) for name, value in named.items()} | asdict(recipe)
             settings |= dict(layers=dict(layers), classes=_plain(classes))
             settings["weights of the teacher"] = digest(unwrap(teacher).state_dict())
-            settings = keep_settings(folder / SETTINGS, settings)
+            resumed = os.path.lexists(folder / CHECKPOINT)
+            settings = keep_settings(folder / SETTINGS, settings, resumed=resumed)
         subspaces = {}
         if ranks and fabric.is_global_zero:
             subspaces = _find_subspaces(

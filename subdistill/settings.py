@@ -92,7 +92,7 @@ def _short(text: str) -> str:
 # %% Runs
 
 
-def keep_settings(path: Path, settings: Mapping) -> dict:
+def keep_settings(path: Path, settings: Mapping, *, resumed: bool) -> dict:
     """Write what a run is of into its folder, or check that the run there is of the same.
 
     Parameters
@@ -101,6 +101,8 @@ def keep_settings(path: Path, settings: Mapping) -> dict:
         The file (.json).
     settings : dict
         Values that JSON has, or numbers.
+    resumed : bool
+        Whether the folder holds a run that would be resumed.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def keep_settings(path: Path, settings: Mapping) -> dict:
     """
     text = json.dumps(settings, indent=1, default=float)
     settings = json.loads(text)
-    if path.exists():
+    if resumed:
         what = "another folder, or a copy of the file from before"
         try:
             before = json.loads(read_text(path, what))

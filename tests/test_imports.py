@@ -103,7 +103,8 @@ def test_kernels_see_arrays_only(module):
 
 
 LAYERS = [
-    {"_mne", "_docs", "_files", "_cache", "_threads"},
+    {"_mne", "_docs", "_files", "_threads"},
+    {"_cache"},
     {"heads", "inverse"},
     {"metrics"},
     {"population", "simulation", "solvers", "viz", "datasets"},

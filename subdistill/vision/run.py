@@ -69,7 +69,7 @@ def run(config: Config, folder: Path) -> dict[str, float | str]:
     job = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
     job["images"] = _describe(train, test)
     job["weights of the student"] = config.student_weights and digest(student.state_dict())
-    keep_settings(folder / JOB, job)
+    keep_settings(folder / JOB, job, resumed=os.path.lexists(folder / CHECKPOINT))
     found = distill(
         teacher, student, load(kept, shuffle=True), layers=config.layers,
         objective=config.objective, subspace=config.subspace, context=config.context,
