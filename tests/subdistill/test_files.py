@@ -125,7 +125,7 @@ def test_folder_of_a_run(tmp_path, monkeypatch):
     check_run(folder, "first", ["second"])
     with pytest.raises(NotADirectoryError, match="first is a file: pass a folder"):
         check_run(folder / "first", "first", [])
-    with pytest.raises(OSError, match="deeper cannot be made.*pass another"):
+    with pytest.raises(OSError, match=r"deeper cannot be made.*pass another"):
         check_run(folder / "first" / "deeper", "first", [])
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(PermissionError, match="run cannot be written: pass another folder"):
@@ -161,7 +161,7 @@ def test_every_bit_of_a_checkpoint_counts(tmp_path):
     damaged = bytearray(whole)
     damaged[whole.index(torch.ones(64).numpy().tobytes())] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match="a.ckpt is damaged"):
+    with pytest.raises(ValueError, match=r"a.ckpt is damaged"):
         read_checkpoint(path, "a checkpoint")
 
 
@@ -172,10 +172,10 @@ def test_tensors_have_a_checksum(tmp_path):
     whole = path.read_bytes()
     for old, new in ((b"[2,3]", b"[3,2]"), (b'"two"', b'"tow"'), (whole[-1:], b"\xff")):
         path.write_bytes(new.join(whole.rsplit(old, 1)))
-        with pytest.raises(ValueError, match="a.safetensors is damaged: its checksum differs"):
+        with pytest.raises(ValueError, match=r"a.safetensors is damaged: its checksum differs"):
             read_tensors(path, "weights")
     path.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match="a.safetensors is damaged, or no file of safetensors"):
+    with pytest.raises(ValueError, match=r"a.safetensors is damaged, or no file of safetensors"):
         read_tensors(path, "weights")
 
 

@@ -48,7 +48,7 @@ def test_words_for_nothing(word):
 
 @pytest.mark.parametrize("word", ["yes", "No", "TRUE", "off", "oN"])
 def test_words_for_true_and_false_are_no_texts(word):
-    with pytest.raises(TypeError, match="objective must be a text, got (True|False)"):
+    with pytest.raises(TypeError, match=r"objective must be a text, got (True|False)"):
         read_config(None, [*NAMES, f"objective={word}"])
     assert read_config(None, [*NAMES, f"objective='{word}'"]).objective == word
 

@@ -70,10 +70,10 @@ def test_files_of_others_stay(folder, tmp_path):
     torch.save(SmallCNN(3).state_dict(), weights)
     config = Config("small_cnn", "small_cnn", str(folder), teacher_weights=str(weights), size=8)
     (tmp_path / "student.safetensors").write_text("theirs")
-    with pytest.raises(FileExistsError, match="student.safetensors exists and belongs to no run"):
+    with pytest.raises(FileExistsError, match=r"student.safetensors exists and belongs to no run"):
         run(config, tmp_path)
     assert (tmp_path / "student.safetensors").read_text() == "theirs"
-    with pytest.raises(NotADirectoryError, match="teacher.pt is a file: pass a folder"):
+    with pytest.raises(NotADirectoryError, match=r"teacher.pt is a file: pass a folder"):
         run(config, weights)
 
 
