@@ -28,7 +28,10 @@ class Log:
         self._path = path
         rows = []
         if path.exists():
-            rows = [row for row in read_table(path)[1:] if float(row[0]) <= step]
+            found, *rows = read_table(path)
+            if found != list(names):
+                raise ValueError(f"{path} has the columns {found}, not {list(names)}: delete it.")
+            rows = [row for row in rows if float(row[0]) <= step]
         self._rows = [list(names), *rows]
         self._write()
 
