@@ -138,12 +138,12 @@ def load_piunet(model: str | Path | Weights = "default") -> Weights:
     weights = Weights(path.stem, _read_card(path.with_suffix(CARD)), path)
     if find_spec("safetensors"):
         weights.tensors()  # raises where they are not finite
+    _raise_unless(weights.card.get(OWN) == card_checksum(weights.card), path.with_suffix(CARD))
     for suffix, checksum in weights.card["sha256"].items():
         file = path.with_suffix(suffix)
         if os.path.lexists(file):
             sound = file.is_file() and file.stat().st_size < _MOST and sha256(file) == checksum
             _raise_unless(sound, file)
-    _raise_unless(weights.card.get(OWN) == card_checksum(weights.card), path.with_suffix(CARD))
     return weights
 
 

@@ -48,23 +48,16 @@ def make_settings(
     settings : object
         The settings.
     """
-    names = [field.name for field in fields(kind)]
-    unknown = [str(name) for name in entries if name not in names]
-    if unknown:
-        raise ValueError(
-            f"There is no entry {prefix + unknown[0]!r}: pass one of "
-            f"{', '.join(prefix + name for name in names)}."
-        )
     needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
     missing = [name for name in needed if name not in entries]
+    check_types(kind, entries, prefix)
     if missing:
         raise ValueError(f"{missing[0]} is missing: pass --set {missing[0]}=..., or --config.")
-    check_types(kind, entries, prefix)
     return kind(**entries)
 
 
 def check_types(kind: type, entries: Mapping[str, object], prefix: str = "") -> None:
-    """Raise unless entries have the types of the fields, and numbers are finite.
+    """Raise unless there are such fields, the entries have their types, and numbers are finite.
 
     Parameters
     ----------
@@ -76,6 +69,12 @@ def check_types(kind: type, entries: Mapping[str, object], prefix: str = "") -> 
         What stands before the names in the error.
     """
     hints = get_type_hints(kind)
+    unknown = [str(name) for name in entries if name not in hints]
+    if unknown:
+        raise ValueError(
+            f"There is no entry {prefix + unknown[0]!r}: pass one of "
+            f"{', '.join(prefix + name for name in hints)}."
+        )
     for name, value in entries.items():
         kinds = get_args(hints[name]) or (hints[name],)
         taken = tuple(_NUMBERS.get(k, k) for k in kinds)

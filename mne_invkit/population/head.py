@@ -105,7 +105,7 @@ class Head:
         if not path.is_file():
             raise FileNotFoundError(f"There is no file of a head {path}: build the population.")
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 values = {f.name: stored[f.name] for f in fields(cls)}
                 for name in ("gain", "data_gain"):
                     values[name] = values[name].astype(np.float32)

@@ -106,11 +106,7 @@ def read_config(path: Path | None, options: list[str]) -> Config:
     config : Config
         The configuration.
     """
-    entries = _read_yaml(read_text(path, _WHAT), str(path)) if path else {}
-    if entries is None:
-        entries = {}
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} holds no entries: pass {_WHAT}.")
+    entries = _read_file(path) if path else {}
     for option in options:
         name, sign, value = option.partition("=")
         if not sign or not name:
@@ -124,6 +120,20 @@ def read_config(path: Path | None, options: list[str]) -> Config:
         else:
             raise ValueError(f"--set {name}: {first} has no entries of its own.")
     return make_settings(Config, entries)
+
+
+def _read_file(path: Path) -> dict:
+    """Read the entries of a file; errors about them name it."""
+    entries = _read_yaml(read_text(path, _WHAT), str(path))
+    if not isinstance(entries, dict | None):
+        raise ValueError(f"{path} holds no entries: pass {_WHAT}.")
+    entries = entries or {}
+    try:
+        check_types(Config, entries)
+        check_types(Recipe, entries.get("recipe", {}), "recipe.")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}") from error
+    return entries
 
 
 def _read_yaml(text: str, where: str) -> object:

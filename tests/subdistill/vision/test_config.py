@@ -94,13 +94,15 @@ def test_wrong_entries_are_named(option, match):
         ("- teacher", "a.yaml holds no entries"),
         ("[" * 5000, "a.yaml.*: this is no YAML"),
         ("teacher: \u0007", "a.yaml.*: this is no YAML"),
-        ("3: a", "no entry '3'"),
+        ("3: a", "a.yaml: There is no entry '3'"),
+        ("size: large", "a.yaml: size must be a whole number"),
+        ("recipe: {speed: 3}", "a.yaml: There is no entry 'recipe.speed'"),
     ],
 )
 def test_files_that_hold_no_configuration_are_named(text, match, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         read_config(path, [])
 
 
