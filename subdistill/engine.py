@@ -110,8 +110,9 @@ def distill(
         Settings of the training. None for the defaults.
     folder : str | pathlib.Path | None
         Folder of the checkpoint, the subspaces and ``log.csv``. A training that was stopped is
-        resumed from there. On one processor the result has the same bits as without the stop, if
-        the data draws its order, augmentation or simulation from torch's random numbers.
+        resumed from there; one of other settings, models or data is refused. On one processor the
+        result has the same bits as without the stop, if the data draws its order, augmentation or
+        simulation from torch's random numbers.
     fabric : lightning_fabric.Fabric | None
         Devices, precision and loggers. It must be launched if there are several processes, and
         the data must then be a DataLoader.
@@ -141,8 +142,6 @@ def distill(
     ['epoch', 'learning_rate', 'loss', 'output', 'layers/1']
     """
     recipe, fabric = recipe or Recipe(), fabric or Fabric(devices=1)
-    if folder is not None:
-        check_run(Path(folder), SETTINGS, (CHECKPOINT, LOG))
     _check_data(data, validation, score, fabric)
     make = find_objective(objective)
     teacher.to(fabric.device)
@@ -164,6 +163,8 @@ def distill(
         settings = {}
         if folder is not None:
             folder = Path(folder)
+            files = [f"{name}.safetensors" for name in ranks]
+            check_run(folder, SETTINGS, (CHECKPOINT, LOG, *files))
             named = dict(
                 objective=objective, subspace=subspace, context=context, output_loss=output_loss,
                 teacher=teacher, student=student, data=data, validation=validation,

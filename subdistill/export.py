@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from subdistill.data import Inputs, arguments, call
-from subdistill.files import check_new, read_tensors, replacing, write_tensors
+from subdistill.files import check_new, read_tensors, replacing, write_object, write_tensors
 from subdistill.models import check_weights, frozen, unwrap
 
 
@@ -96,7 +96,8 @@ def _program(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
     args, kwargs = arguments(inputs)
     batch = {0: Dim("batch")}
     shapes = dict.fromkeys(kwargs, batch) or (batch,) * len(args)
-    torch.export.save(torch.export.export(student, args, kwargs, dynamic_shapes=shapes), path)
+    program = torch.export.export(student, args, kwargs, dynamic_shapes=shapes)
+    write_object(torch.export.save, program, path)
     return call(torch.export.load(path).module(), inputs)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     new : pathlib.Path
         Where to write in the meantime: in the same folder, with the same suffix.
 
+    Raises
+    ------
+    OSError
+        If it cannot be written, for instance to a full disk; the error names `path`.
+
     Examples
     --------
     >>> from subdistill.files import replacing
@@ -53,6 +59,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
             _to_disk(new)
             os.replace(new, path)
             _to_disk(path.parent)
+        except OSError as error:
+            if error.errno is None or error.filename not in (None, str(new)):
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             new.unlink(missing_ok=True)
 
@@ -208,14 +218,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     tensors : dict of Tensor
         The tensors.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-    try:
-        save_file(tensors, path, metadata={"sha256": digest(tensors)})
-    except SafetensorError as error:  # such as a full disk
-        raise OSError(f"{path.parent} takes no file of weights: {error}") from error
+    path.write_bytes(save(tensors, metadata={"sha256": digest(tensors)}))
+
+
+def write_object(save: Callable[[object, IO[bytes]], None], content: object, path: Path) -> None:
+    """Write by a function of torch, which itself would end the process where the disk is full.
+
+    Parameters
+    ----------
+    save : callable
+        Function of content and file, such as ``torch.save``.
+    content : object
+        What it writes.
+    path : pathlib.Path
+        The file.
+    """
+    file = BytesIO()
+    save(content, file)
+    path.write_bytes(file.getbuffer())
 
 
 def read_tensors(path: str | Path, what: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from subdistill._docs import fill_doc
 from subdistill.capture import Capture
 from subdistill.data import Inputs, batches, call
-from subdistill.files import read_checkpoint, replacing
+from subdistill.files import read_checkpoint, replacing, write_object
 from subdistill.models import unwrap
 from subdistill.objectives import Objective
 from subdistill.settings import check_same, check_types
@@ -300,7 +300,7 @@ class Training:
         if not math.isfinite(losses["loss"]):
             folder = self._folder or Path(tempfile.mkdtemp(prefix="subdistill-"))
             with replacing(folder / "bad_batch.pt") as new:
-                torch.save({"inputs": inputs, "targets": targets}, new)
+                write_object(torch.save, {"inputs": inputs, "targets": targets}, new)
             values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
             raise RuntimeError(
                 f"The loss is not finite ({values}). Lower learning_rate or set clip in the "
@@ -317,7 +317,7 @@ class Training:
         }
         if self._fabric.is_global_zero:
             with replacing(self._folder / CHECKPOINT) as new:
-                torch.save(held | {"settings": self._settings}, new)
+                write_object(torch.save, held | {"settings": self._settings}, new)
             self._write_log()
         self._fabric.barrier()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.export import Dim
 
 from mne_invkit._files import check_new, write_whole
@@ -135,7 +135,7 @@ def write_model(
         kept = reversed(FILES)  # what is entered last is put into place first: the card comes last
         parts = {s: stack.enter_context(write_whole(path.with_suffix(s))) for s in kept}
         tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-        save_file(tensors, parts[".safetensors"])
+        parts[".safetensors"].write_bytes(save(tensors))
         write_onnx(network, parts[".onnx"])
         checksums = {suffix: sha256(parts[suffix]) for suffix in (".safetensors", ".onnx")}
         card = {**about, "network": arguments, "sha256": checksums}

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -137,8 +138,10 @@ class Training:
             name: value.state_dict() if hasattr(value, "state_dict") else value
             for name, value in self._state().items()
         }
+        contents = BytesIO()  # torch itself would end the process where the disk is full
+        torch.save(state, contents)
         with write_whole(path) as part:
-            torch.save(state, part)
+            part.write_bytes(contents.getbuffer())
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.

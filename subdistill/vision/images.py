@@ -48,12 +48,12 @@ def load_images(
         raise ImportError(f'{error}: pip install "mne-invkit[vision]".') from error
     library, _, name = str(source).partition("/")
     if library == "torchvision":
-        make = getattr(datasets, name, None)
         if name not in datasets.__all__:
             close = difflib.get_close_matches(name, datasets.__all__, n=5, cutoff=0.4)
             raise ValueError(
                 f"torchvision has no data set {name!r}; close names are {', '.join(close)}."
             )
+        make = getattr(datasets, name)
         by_flag = "train" in inspect.signature(make).parameters
         part = {"train": train} if by_flag else {"split": "train" if train else "test"}
         try:

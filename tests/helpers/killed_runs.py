@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import nilearn.image  # noqa: F401
 import torch
 from distill_cases import LAYERS, loader, net
 

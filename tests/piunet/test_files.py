@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from odd_files import make_pipe
 
 from mne_piunet.files import check_run, read_checkpoint, read_json
 
@@ -27,7 +28,7 @@ def test_json_that_cannot_be_read_is_named(text, match, tmp_path):
 
 
 def test_json_without_end_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is no ordinary file: pass a recipe"):
         read_json(tmp_path / "pipe", "a recipe")
     with (tmp_path / "long").open("wb") as file:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from odd_files import make_pipe
 
 from mne_piunet import load_piunet
 from mne_piunet.inference import Network
@@ -132,7 +133,7 @@ def test_what_is_no_file_or_endless_is_named_at_once(copied, suffix):
     path = copied.with_suffix(suffix)
     whole = path.read_bytes()
     path.unlink()
-    os.mkfifo(path)
+    make_pipe(path)
     with pytest.raises(ValueError, match=rf"random{suffix} is (no ordinary file|damaged)"):
         load_piunet(copied)
     path.unlink()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from odd_files import make_pipe
 
 torch = pytest.importorskip("torch")
 
@@ -61,6 +62,7 @@ with replacing(Path(sys.argv[1])) as new:
 
 
 def test_next_writer_deletes_what_a_killed_one_left(tmp_path):
+    pytest.importorskip("fcntl")
     path = tmp_path / "log.csv"
     path.write_text("old")
     (tmp_path / ".theirs.new.csv").write_text("theirs")
@@ -106,7 +108,7 @@ def test_file_that_may_not_be_written_is_named(tmp_path, monkeypatch):
         check_new(tmp_path, overwrite=True)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist: make it first"):
         check_new(tmp_path / "nowhere" / "new", overwrite=False)
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
     with pytest.raises(FileExistsError, match="pipe is no ordinary file"):
         check_new(tmp_path / "pipe", overwrite=True)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write all
@@ -181,7 +183,7 @@ def test_tensors_have_a_checksum(tmp_path):
 
 @pytest.mark.parametrize("read", [read_text, read_tensors, read_checkpoint])
 def test_what_is_no_file_is_named_at_once(read, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
     for name in ("pipe", ""):
         with pytest.raises(ValueError, match="is no ordinary file: pass a model"):
             read(tmp_path / name, "a model")

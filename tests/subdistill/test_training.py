@@ -200,6 +200,14 @@ def test_checkpoint_of_something_else_is_named(teacher, tmp_path, change):
         trained(teacher, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["checkpoint.ckpt", "log.csv", "conv1.safetensors"])
+def test_files_of_others_stay(teacher, tmp_path, name):
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(FileExistsError, match=f"{name} exists and belongs to no run"):
+        trained(teacher, tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_nothing_of_the_training_is_written_outside_its_folder(teacher, tmp_path, monkeypatch):
     """A killed process would leave it there for good."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
