@@ -104,7 +104,6 @@ def test_kernels_see_arrays_only(module):
 
 LAYERS = [
     {"_mne", "_docs", "_files", "_threads"},
-    {"_cache"},
     {"heads", "inverse"},
     {"metrics"},
     {"population", "simulation", "solvers", "viz", "datasets"},

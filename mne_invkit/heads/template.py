@@ -9,8 +9,8 @@ import mne
 import numpy as np
 from mne.utils import verbose, warn
 
-from mne_invkit._cache import cache_folder, cached
 from mne_invkit._mne import get_current_comp
+from mne_invkit.heads.cache import cache_folder, cached
 from mne_invkit.heads.electrodes import place_electrodes
 from mne_invkit.heads.surfaces import SHIPPED, radii, template_shells
 

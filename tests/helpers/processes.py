@@ -1,6 +1,5 @@
 """What tests run in processes of their own, which find it where they find the other helpers."""
 
-from mne_invkit._cache import cached
 from mne_invkit._files import write_whole
 
 
@@ -11,13 +10,3 @@ def write_once_both_are_ready(path, barrier, is_folder):
             made.mkdir()
         (made / "whole" if is_folder else made).write_text("whole")
         barrier.wait(30)
-
-
-def cache_once_both_are_ready(folder, barrier):
-    """Fill a folder of the cache as a second process does the same."""
-
-    def build(made):
-        (made / "whole").write_text("whole")
-        barrier.wait(30)
-
-    cached(folder, build)

@@ -5,9 +5,9 @@ import os
 from multiprocessing import get_context
 
 import pytest
-from processes import cache_once_both_are_ready
+from caches import cache_once_both_are_ready
 
-from mne_invkit._cache import cache_folder, cached
+from mne_invkit.heads.cache import cache_folder, cached
 
 
 def write(text):
