@@ -119,4 +119,4 @@ def test_cache(killing):
         names = ({p.relative_to(f) for p in f.rglob("*")} for f in (whole, folder))
         assert next(names) == next(names)
 
-    killing(killed_runs.fill_cache, 10, check)
+    killing(killed_runs.fill_cache, 5, check)
