@@ -92,7 +92,7 @@ def test_wrong_recipes_and_checkpoints_are_told_before(recipe, command, tmp_path
     run.mkdir()
     (run / "recipe.json").write_text(json.dumps(recipe.as_dict()))
     for name, words in [("checkpoint.ckpt", "is damaged"), ("log.csv", "is damaged")]:
-        (run / name).write_bytes(b"half")
+        (run / name).write_bytes(b"step,seconds,loss\nhalf")
         code, error = command(run)
         assert (code, f"{name} {words}" in error) == (1, True), error
         (run / name).unlink()
