@@ -11,6 +11,8 @@ from joblib import effective_n_jobs
 
 from mne_invkit._threads import one_thread, set_torch_threads
 from mne_piunet._docs import fill_doc
+from mne_piunet.files import check_file
+from mne_piunet.kernel.inputs import MASK, N_INPUTS
 from mne_piunet.weights import Weights
 
 # %% Backends
@@ -34,7 +36,14 @@ def torch_network(weights: Weights):
     from mne_piunet.net.unet import UNet
 
     network = UNet(**weights.card["network"])
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.tensors().items()})
+    tensors = {k: torch.from_numpy(v) for k, v in weights.tensors().items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(
+            f"The weights in {weights.path} do not fit the network of their card: copy file and "
+            "card together, or export the model again."
+        ) from error
     return network.eval().to(memory_format=torch.channels_last_3d)  # for speed
 
 
@@ -55,13 +64,29 @@ def _run_by_onnxruntime(weights: Weights) -> Callable:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # batches run side by side
-    session = onnxruntime.InferenceSession(
-        weights.onnx, options, providers=["CPUExecutionProvider"]
+    check_file(
+        weights.onnx, 'a model with its ONNX twin, or install torch and pass backend="torch"'
     )
+    try:
+        session = onnxruntime.InferenceSession(
+            weights.onnx, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise ValueError(
+            f"{weights.onnx} cannot be read by onnxruntime ({error}): export the model again."
+        ) from error
 
     def run(inputs, places):
         return session.run(None, {"inputs": inputs, "places": places})[0]
 
+    side = weights.multiple // weights.block_side
+    inputs = np.zeros((1, N_INPUTS, weights.multiple**3), np.float32)
+    inputs[:, MASK] = 1
+    if not np.isfinite(run(inputs, np.arange(side**3).reshape((side,) * 3))).all():
+        raise ValueError(
+            f"{weights.onnx} gives values that are infinite or not a number (NaN), which would "
+            "make every estimate NaN: export the model again."
+        )
     return run
 
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from mne_piunet.files import read_json
 
 ASSETS = Path(__file__).parent / "assets"
 """Folder of the models that come with the package."""
 FILES = (".safetensors", ".onnx", ".json")
 """Suffixes of a model's files: weights, the network for onnxruntime, and the model card."""
+CARD = FILES[-1]
+OWN = "sha256 of the card"
+"""Entry of a card with the checksum of all others."""
+
+_LARGEST = 1024  # of the numbers that make a network
+_MOST = 2**31  # bytes; ONNX allows no larger files
+_MEND = "install mne-invkit again, or copy all files of the model together, or export it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +68,22 @@ class Weights:
         tensors : dict of ndarray
             Weights by name, in single precision.
         """
-        from safetensors.numpy import load_file
+        from safetensors import safe_open
 
-        return {name: value.astype(np.float32) for name, value in load_file(self.path).items()}
+        try:
+            with safe_open(self.path, "np") as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} is damaged, or no file of weights ({error}): {_MEND}."
+            ) from error
+        for name, value in found.items():
+            if not np.isfinite(value).all():
+                raise ValueError(
+                    f"The weights {name!r} in {self.path} are infinite or not a number (NaN) and "
+                    f"would make every estimate NaN: {_MEND}."
+                )
+        return {name: value.astype(np.float32) for name, value in found.items()}
 
 
 def list_models() -> list[str]:
@@ -104,23 +128,68 @@ def load_piunet(model: str | Path | Weights = "default") -> Weights:
     path = Path(model)
     if path.suffix != ".safetensors":
         path = ASSETS / f"{model}.safetensors"
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError(f"{path} is no ordinary file: pass a .safetensors file.")
     if not path.is_file():
         raise ValueError(
             f"There is no model {str(model)!r}: pass one of {list_models()} or the path of a "
             ".safetensors file."
         )
-    card_path = path.with_suffix(".json")
-    if not card_path.is_file():
-        raise FileNotFoundError(f"The model card {card_path} is missing: copy it beside {path}.")
-    card = json.loads(card_path.read_text(encoding="utf-8"))
-    for suffix, checksum in card["sha256"].items():
+    weights = Weights(path.stem, _read_card(path.with_suffix(CARD)), path)
+    if find_spec("safetensors"):
+        weights.tensors()  # raises where they are not finite
+    _raise_unless(weights.card.get(OWN) == card_checksum(weights.card), path.with_suffix(CARD))
+    for suffix, checksum in weights.card["sha256"].items():
         file = path.with_suffix(suffix)
-        if file.is_file() and sha256(file) != checksum:
-            raise ValueError(
-                f"{file} is damaged, or not the file that its card describes: install mne-invkit "
-                "again, or copy file and card together."
-            )
-    return Weights(path.stem, card, path)
+        if os.path.lexists(file):
+            sound = file.is_file() and file.stat().st_size < _MOST and sha256(file) == checksum
+            _raise_unless(sound, file)
+    return weights
+
+
+def _raise_unless(sound: bool, file: Path) -> None:
+    if not sound:
+        raise ValueError(f"{file} is damaged, or not what its card describes: {_MEND}.")
+
+
+def _read_card(path: Path) -> dict:
+    """Read a model card, and check what the network is made of."""
+    if not os.path.lexists(path):
+        raise FileNotFoundError(
+            f"The model card {path} is missing: copy it beside {path.stem}.safetensors."
+        )
+    card = read_json(path, "a model with its card")
+    network, checksums = card.get("network"), card.get("sha256")
+    if not (isinstance(network, dict) and isinstance(checksums, dict)):
+        raise ValueError(f"{path} is no model card, as network or sha256 is missing: {_MEND}.")
+    if set(checksums) != set(FILES[:-1]):
+        raise ValueError(f"{path} lacks a checksum of {' or '.join(FILES[:-1])}: {_MEND}.")
+    sizes = [network.get("block_side"), *_list(network, "widths"), *_list(network, "n_residual")]
+    sound = all(type(n) is int and 0 < n <= _LARGEST for n in sizes) and len(network) == 3
+    if not (sound and len(network["widths"]) == len(network["n_residual"])):
+        raise ValueError(f"{path} describes no network ({network}): {_MEND}.")
+    return card
+
+
+def _list(network: dict, name: str) -> list:
+    return network[name] if isinstance(network.get(name), list) and network[name] else [None]
+
+
+def card_checksum(card: dict) -> str:
+    """Compute the checksum of a card without its own.
+
+    Parameters
+    ----------
+    card : dict
+        The card.
+
+    Returns
+    -------
+    checksum : str
+        Hexadecimal digits.
+    """
+    text = json.dumps({k: v for k, v in card.items() if k != OWN}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -136,4 +205,5 @@ def sha256(path: Path) -> str:
     checksum : str
         Hexadecimal digits.
     """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

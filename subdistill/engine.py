@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,14 +17,17 @@ from subdistill.adapter import align
 from subdistill.capture import Probe, probe
 from subdistill.data import batches, check_epochs
 from subdistill.evaluate import accuracy
-from subdistill.files import replacing
+from subdistill.files import check_run, digest
 from subdistill.models import frozen, unwrap
 from subdistill.moments import Scalar
 from subdistill.objectives import LayerLoss, Objective, Pair, find_objective, kd_loss
 from subdistill.pairing import match_layers
+from subdistill.settings import keep_settings
 from subdistill.subspace import Basis, Subspace, check_rank, fit_subspaces
 from subdistill.subtask import Classes, choose
-from subdistill.training import CHECKPOINT, Recipe, Score, Training
+from subdistill.training import CHECKPOINT, LOG, Recipe, Score, Training
+
+SETTINGS = "config.json"
 
 
 @fill_doc
@@ -107,8 +110,9 @@ def distill(
         Settings of the training. None for the defaults.
     folder : str | pathlib.Path | None
         Folder of the checkpoint, the subspaces and ``log.csv``. A training that was stopped is
-        resumed from there. On one processor the result has the same bits as without the stop, if
-        the data draws its order, augmentation or simulation from torch's random numbers.
+        resumed from there; one of other settings, models or data is refused. On one processor the
+        result has the same bits as without the stop, if the data draws its order, augmentation or
+        simulation from torch's random numbers.
     fabric : lightning_fabric.Fabric | None
         Devices, precision and loggers. It must be launched if there are several processes, and
         the data must then be a DataLoader.
@@ -156,15 +160,20 @@ def distill(
         ranks = {}
         if getattr(make, "needs_subspace", False):
             ranks = _ranks(pairs, recipe.rank, subspace)
+        settings = {}
         if folder is not None:
             folder = Path(folder)
+            files = [f"{name}.safetensors" for name in ranks]
+            check_run(folder, SETTINGS, (CHECKPOINT, LOG, *files))
             named = dict(
                 objective=objective, subspace=subspace, context=context, output_loss=output_loss,
-                teacher=teacher, student=student,
+                teacher=teacher, student=student, data=data, validation=validation,
             )  # fmt: skip
-            config = {name: _describe(value) for name, value in named.items()} | asdict(recipe)
-            config |= dict(layers=dict(layers), classes=classes and list(classes))
-            _keep_config(folder / "config.json", config)
+            settings = {name: _describe(value) for name, value in named.items()} | asdict(recipe)
+            settings |= dict(layers=dict(layers), classes=_plain(classes))
+            settings["weights of the teacher"] = digest(unwrap(teacher).state_dict())
+            resumed = os.path.lexists(folder / CHECKPOINT)
+            settings = keep_settings(folder / SETTINGS, settings, resumed=resumed)
         subspaces = {}
         if ranks and fabric.is_global_zero:
             subspaces = _find_subspaces(
@@ -174,7 +183,9 @@ def distill(
         subspaces = fabric.broadcast(subspaces)
         pairs = {name: replace(pair, subspace=subspaces.get(name)) for name, pair in pairs.items()}
         losses = Objective(pairs, make, weight=recipe.weight, output_loss=output_loss)
-        training = Training(teacher, student, losses, dict(layers), classes, recipe, folder, fabric)
+        training = Training(
+            teacher, student, losses, dict(layers), classes, recipe, folder, settings, fabric
+        )
         training.run(data, validation, score)
     return Distilled(student, dict(layers), subspaces, training.history, training.best_epoch)
 
@@ -251,33 +262,39 @@ def _find_subspaces(
     files = {name: folder / f"{name}.safetensors" for name in ranks} if folder else {}
     # A run without a checkpoint begins again, so that all random numbers are drawn as before.
     if files and (folder / CHECKPOINT).exists():
-        return {name: Subspace.load(path) for name, path in files.items()}
+        return {name: _load_subspace(path) for name, path in files.items()}
     found = fit_subspaces(teacher, data, ranks, subspace, **options)
     for name, path in files.items():
-        found[name].save(path)
+        found[name].save(path, overwrite=True)
     return found
 
 
-def _describe(value) -> str:
-    """Describe an argument in the file of the configuration."""
+def _load_subspace(path: Path) -> Subspace:
+    """Read a subspace of the run that is resumed."""
+    try:
+        return Subspace.load(path)
+    except (OSError, ValueError) as error:
+        raise type(error)(
+            f"{error} The checkpoint beside it needs this subspace: restore it from a copy, or "
+            f"delete {path.with_name(CHECKPOINT)} to begin again."
+        ) from error
+
+
+def _describe(value) -> str | None:
+    """Describe an argument in the file of the settings."""
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, nn.Module):
         n_parameters = sum(p.numel() for p in value.parameters())
         return f"{type(unwrap(value)).__name__} of {n_parameters} parameters"
-    return value if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
+    if isinstance(value, DataLoader):
+        number = len(value.dataset) if isinstance(value.dataset, Sized) else "new"
+        return f"{number} samples in batches of {value.batch_size}"
+    return getattr(value, "__qualname__", type(value).__name__)
 
 
-def _keep_config(path: Path, config: Mapping) -> None:
-    """Write a configuration, or check that the folder holds a training of the same one."""
-    text = json.dumps(config, indent=1)
-    if path.exists():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        now = json.loads(text)
-        other = [f"{k} was {kept.get(k)}, is {now[k]}" for k in now if kept.get(k) != now[k]]
-        if other:
-            raise ValueError(
-                f"{path.parent} holds a training of another configuration ({'; '.join(other)}): "
-                "pass another folder, or the same arguments as before to resume it."
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new:
-        new.write_text(text, encoding="utf-8")
+def _plain(classes: Classes | None) -> list[int | list[int]] | None:
+    """Return classes as lists of Python's own numbers."""
+    if classes is None:
+        return None
+    return [list(map(int, c)) if isinstance(c, Iterable) else int(c) for c in classes]

@@ -12,12 +12,17 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from subdistill.data import Inputs, arguments, call
-from subdistill.files import replacing
-from subdistill.models import frozen, unwrap
+from subdistill.files import check_new, read_tensors, replacing, write_object, write_tensors
+from subdistill.models import check_weights, frozen, unwrap
 
 
 def export_student(
-    student: nn.Module, path: str | Path, inputs: Inputs, *, tolerance: float = 1e-4
+    student: nn.Module,
+    path: str | Path,
+    inputs: Inputs,
+    *,
+    tolerance: float = 1e-4,
+    overwrite: bool = False,
 ) -> float:
     """Write a student to a file that gives the same outputs as torch.
 
@@ -34,6 +39,8 @@ def export_student(
         Inputs of the student, two samples or more. The exported program takes any batch size.
     tolerance : float
         Largest allowed difference, relative to the largest output.
+    overwrite : bool
+        Replace an existing file.
 
     Returns
     -------
@@ -43,7 +50,9 @@ def export_student(
     Raises
     ------
     ValueError
-        If the outputs differ by more than the tolerance.
+        If the outputs differ by more than the tolerance, or weights are not finite.
+    FileExistsError
+        If there is a file and `overwrite` is False.
 
     Examples
     --------
@@ -55,6 +64,8 @@ def export_student(
     path, inner = Path(path), unwrap(student)
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}.")
+    check_new(path, overwrite)
+    check_weights(inner, "The student")
     args, kwargs = arguments(inputs)
     if min(map(len, (*args, *kwargs.values()))) < 2:
         raise ValueError("Pass two samples or more, so that the axis of the batch is known.")
@@ -72,13 +83,11 @@ def export_student(
 
 def _state(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
     """Write parameters and buffers; return the outputs of a student that has read them."""
-    from safetensors.torch import load_file, save_file
-
-    save_file({k: v.contiguous() for k, v in student.state_dict().items()}, path)
+    write_tensors(path, student.state_dict())
     other = copy.deepcopy(student)
     for tensor in (*other.parameters(), *other.buffers()):
         tensor.zero_()
-    other.load_state_dict(load_file(path))
+    other.load_state_dict(read_tensors(path, "a student"))
     return call(other, inputs)
 
 
@@ -87,7 +96,8 @@ def _program(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
     args, kwargs = arguments(inputs)
     batch = {0: Dim("batch")}
     shapes = dict.fromkeys(kwargs, batch) or (batch,) * len(args)
-    torch.export.save(torch.export.export(student, args, kwargs, dynamic_shapes=shapes), path)
+    program = torch.export.export(student, args, kwargs, dynamic_shapes=shapes)
+    write_object(torch.export.save, program, path)
     return call(torch.export.load(path).module(), inputs)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -29,6 +30,25 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
             "(all: dict(model.named_modules()))."
         )
     return modules[name]
+
+
+def check_weights(model: nn.Module, whose: str | Path) -> None:
+    """Raise if weights of a model are infinite or not a number.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model. Its buffers may be infinite, as masks are.
+    whose : str | pathlib.Path
+        The model or its file, for the error.
+    """
+    bad = [name for name, value in model.named_parameters() if not value.isfinite().all()]
+    bad += [name for name, value in model.named_buffers() if value.isnan().any()]
+    if bad:
+        raise ValueError(
+            f"{whose} is of no use: its weights {bad[0]!r} are infinite or not a number (NaN). "
+            "Train it again."
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from subdistill._docs import fill_doc
-from subdistill.files import replacing
+from subdistill.files import check_new, read_tensors, replacing, write_tensors
 from subdistill.moments import Moments, measure_moments
 
 Basis = Callable[[Moments, torch.Generator], tuple[Tensor, Tensor]]
@@ -189,18 +189,19 @@ class Subspace:
             self.total_variance,
         )  # fmt: skip
 
-    def save(self, path: str | Path) -> None:
-        """Write the subspace to a file.
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the subspace to a file, as a whole or not at all.
 
         Parameters
         ----------
         path : str | pathlib.Path
-            File to write (.safetensors). A file of this name is replaced.
+            File to write (.safetensors).
+        overwrite : bool
+            Replace an existing file.
         """
-        from safetensors.torch import save_file
-
+        check_new(path, overwrite)
         with replacing(path) as new:
-            save_file({name: value.contiguous() for name, value in vars(self).items()}, new)
+            write_tensors(new, vars(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Subspace:
@@ -216,11 +217,12 @@ class Subspace:
         subspace : Subspace
             The subspace.
         """
-        from safetensors.torch import load_file
-
-        parts = load_file(path)
+        what = "a file that Subspace.save wrote"
+        parts = read_tensors(path, what)
         if set(parts) != {field.name for field in fields(cls)}:
-            raise ValueError(f"{path} holds no subspace: pass a file that Subspace.save wrote.")
+            raise ValueError(f"{path} holds no subspace: pass {what}.")
+        if not all(part.isfinite().all() for part in parts.values()):
+            raise ValueError(f"{path} holds numbers that are not finite: fit the subspace again.")
         return cls(**parts)
 
 

@@ -7,7 +7,6 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +21,16 @@ from tqdm import tqdm
 from subdistill._docs import fill_doc
 from subdistill.capture import Capture
 from subdistill.data import Inputs, batches, call
-from subdistill.files import replacing
+from subdistill.files import read_checkpoint, replacing, write_object
 from subdistill.models import unwrap
 from subdistill.objectives import Objective
+from subdistill.settings import check_same, check_types
 from subdistill.subtask import Classes, check_labels, choose
 
 Score = Callable[[nn.Module, object], float]
 """Function of a student and validation data; the largest number is best."""
 
-CHECKPOINT = "checkpoint.ckpt"
+CHECKPOINT, LOG = "checkpoint.ckpt", "log.csv"
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = dict(
     constant=lambda epoch, epochs: 1.0,
@@ -84,12 +84,21 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        check_types(Recipe, vars(self))
         if self.schedule not in SCHEDULES:
             raise ValueError(
                 f"There is no schedule {self.schedule!r}: pass one of {list(SCHEDULES)}."
             )
         if self.epochs < 1 or self.accumulate < 1:
             raise ValueError("A recipe needs at least one epoch, and one batch for each step.")
+        if min(self.weight, self.learning_rate, self.weight_decay, self.clip or 0, self.seed) < 0:
+            raise ValueError(
+                "Weights, learning rate, clip and seed of a recipe cannot be negative."
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(
+                f"The decay ema of a recipe must be from 0 to below 1, got {self.ema}."
+            )
 
 
 @fill_doc
@@ -139,6 +148,8 @@ class Training:
         Settings of the training.
     folder : pathlib.Path | None
         Folder of checkpoint and log. If it holds a checkpoint, the training is resumed.
+    settings : dict
+        What the training is of. A checkpoint keeps it, and that of another training is refused.
     fabric : lightning_fabric.Fabric
         Devices, precision and loggers.
 
@@ -159,11 +170,12 @@ class Training:
         classes: Classes | None,
         recipe: Recipe,
         folder: Path | None,
+        settings: Mapping,
         fabric: Fabric,
     ):
         self._teacher, self._student, self._layers = teacher, student, layers
         self._classes, self._recipe = classes, recipe
-        self._folder, self._fabric = folder, fabric
+        self._folder, self._settings, self._fabric = folder, settings, fabric
         self._student_maps = Capture(student, layers.values())
         self._teacher_maps = Capture(teacher, layers)
         step = Step(student, objective, layers, self._student_maps)
@@ -181,7 +193,7 @@ class Training:
             self._state["average"] = AveragedModel(self._scored, multi_avg_fn=decay)
             self._scored = self._state["average"].module
         if folder and (folder / CHECKPOINT).exists():
-            fabric.load(folder / CHECKPOINT, self._state)
+            self._load(folder / CHECKPOINT)
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -287,7 +299,8 @@ class Training:
         """Stop if the loss is infinite or not a number, and write the batch to a file."""
         if not math.isfinite(losses["loss"]):
             folder = self._folder or Path(tempfile.mkdtemp(prefix="subdistill-"))
-            torch.save({"inputs": inputs, "targets": targets}, folder / "bad_batch.pt")
+            with replacing(folder / "bad_batch.pt") as new:
+                write_object(torch.save, {"inputs": inputs, "targets": targets}, new)
             values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
             raise RuntimeError(
                 f"The loss is not finite ({values}). Lower learning_rate or set clip in the "
@@ -298,11 +311,36 @@ class Training:
         """Write checkpoint and log."""
         if not self._folder:
             return
-        path, first = self._folder / CHECKPOINT, self._fabric.is_global_zero
-        with replacing(path) if first else nullcontext(path) as new:
-            self._fabric.save(new, self._state)  # all processes must call it; the first one writes
-        if first:
-            with replacing(self._folder / "log.csv") as new, new.open("w", newline="") as file:
-                writer = csv.DictWriter(file, self.history[0])
-                writer.writeheader()
-                writer.writerows(self.history)
+        held = {
+            name: part.state_dict() if hasattr(part, "state_dict") else part
+            for name, part in self._state.items()
+        }
+        if self._fabric.is_global_zero:
+            with replacing(self._folder / CHECKPOINT) as new:
+                write_object(torch.save, held | {"settings": self._settings}, new)
+            self._write_log()
+        self._fabric.barrier()
+
+    def _write_log(self) -> None:
+        with replacing(self._folder / LOG) as new, new.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
+
+    def _load(self, path: Path) -> None:
+        """Go on from a checkpoint, and write the log that belongs to it."""
+        what = f"another folder to begin again, or a copy of {path.name} from before"
+        held = read_checkpoint(path, what)
+        try:
+            check_same(held.pop("settings"), self._settings, path.parent)
+            for name, part in self._state.items():
+                if hasattr(part, "load_state_dict"):
+                    part.load_state_dict(held[name])
+                elif type(held[name]) is type(part):
+                    self._state[name] = held[name]
+                else:
+                    raise TypeError(name)
+        except (AttributeError, KeyError, IndexError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} is no checkpoint of this training: pass {what}.") from error
+        if self._fabric.is_global_zero and self.history:
+            self._write_log()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import mne
 import numpy as np
 from mne.utils import verbose, warn
 
-from mne_invkit._files import write_whole
 from mne_invkit._mne import get_current_comp
+from mne_invkit.heads.cache import cache_folder, cached
 from mne_invkit.heads.electrodes import place_electrodes
 from mne_invkit.heads.surfaces import SHIPPED, radii, template_shells
 
@@ -19,7 +18,8 @@ SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Conductivities of brain, skull and scalp (S/m), in MNE's order."""
 
-_LAYOUT = 3  # version of the subject folder: increase it when its files change
+_LAYOUT = 5  # version of the subject folder: increase it when its files change
+_BEM, _SRC = f"{SUBJECT}-bem-sol.fif", f"{SUBJECT}-src.fif"  # each in a folder of the cache
 _THINNEST = 0.5  # mm; thinner places are not cortex
 _MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
     [
@@ -41,7 +41,7 @@ def _write_subject(folder: Path) -> None:
     from nilearn import datasets
 
     surf, bem = folder / "surf", folder / "bem"
-    surf.mkdir(parents=True)
+    surf.mkdir()
     bem.mkdir()
     fsaverage = datasets.fetch_surf_fsaverage(SUBJECT)
     meshes = dict(white="white", pial="pial", inflated="infl", sphere="sphere")
@@ -78,23 +78,13 @@ def _write_mri(path: Path) -> None:
     nibabel.save(nibabel.MGHImage(values, grid), path)
 
 
-def _cached(path: Path, build) -> Path:
-    """Return `path`, made by ``build(path)`` the first time.
-
-    Two processes that build at once both succeed, and neither sees a half-written file.
-    """
-    if not path.exists():
-        with write_whole(path) as made:
-            build(made)
-    return path
-
-
 def template_subjects_dir() -> Path:
     """Folder to pass as ``subjects_dir`` for the template subject ``"fsaverage5"``.
 
     It holds a subject as FreeSurfer lays it out: white, pial, inflated and spherical surfaces,
     curvature, T1 and BEM shells. The first call writes it to the cache, which takes about two
-    seconds. The cache is the folder ``MNE_INVKIT_CACHE``, or else that of the system.
+    seconds; so does a later one that finds a file damaged. The cache is the folder
+    ``MNE_INVKIT_CACHE``, or else that of the system.
 
     Returns
     -------
@@ -106,11 +96,8 @@ def template_subjects_dir() -> Path:
     >>> from mne_invkit import template_subjects_dir
     >>> brain = stc.plot(subjects_dir=template_subjects_dir())  # doctest: +SKIP
     """
-    import pooch
-
-    root = os.environ.get("MNE_INVKIT_CACHE") or pooch.os_cache("mne-invkit")
-    subjects_dir = Path(root) / f"template-{_LAYOUT}"
-    _cached(subjects_dir / SUBJECT, _write_subject)
+    subjects_dir = cache_folder() / f"template-{_LAYOUT}"
+    cached(subjects_dir / SUBJECT, _write_subject)
     return subjects_dir
 
 
@@ -160,16 +147,15 @@ def template_bem(
             f"got {conductivity!r}."
         )
     subjects_dir = template_subjects_dir()
-    tag = "-".join(f"{c:g}" for c in conductivity)
-    path = subjects_dir / SUBJECT / "bem" / f"{SUBJECT}-{tag}-bem-sol.fif"
+    tag = "-".join(str(float(c)) for c in conductivity)
 
     def build(made):
         model = mne.make_bem_model(
             SUBJECT, ico=None, conductivity=conductivity, subjects_dir=subjects_dir
         )
-        mne.write_bem_solution(made, mne.make_bem_solution(model))
+        mne.write_bem_solution(made / _BEM, mne.make_bem_solution(model))
 
-    return mne.read_bem_solution(_cached(path, build))
+    return mne.read_bem_solution(cached(subjects_dir / f"bem-{tag}", build) / _BEM)
 
 
 def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.SourceSpaces:
@@ -211,9 +197,8 @@ def template_source_space(
     if src not in ("surface", "volume"):
         raise ValueError(f'src must be "surface" or "volume", got {src!r}.')
     subjects_dir = template_subjects_dir()
-    bem = subjects_dir / SUBJECT / "bem"
     if src == "surface":
-        path = bem / f"{SUBJECT}-{spacing}-src.fif"
+        name = f"src-{spacing}"
 
         def make():
             src = mne.setup_source_space(
@@ -221,15 +206,17 @@ def template_source_space(
             )
             return _without_medial_wall(src, subjects_dir)
     else:
-        path = bem / f"{SUBJECT}-vol-{pos:g}-src.fif"
+        name = f"src-volume-{float(pos)}"
+        skull = subjects_dir / SUBJECT / "bem" / "inner_skull.surf"
 
         def make():
             return mne.setup_volume_source_space(
-                SUBJECT, pos=pos, surface=bem / "inner_skull.surf", mindist=5.0,
+                SUBJECT, pos=pos, surface=skull, mindist=5.0,
                 subjects_dir=subjects_dir,
             )  # fmt: skip
 
-    return mne.read_source_spaces(_cached(path, lambda made: make().save(made)))
+    folder = cached(subjects_dir / name, lambda made: make().save(made / _SRC))
+    return mne.read_source_spaces(folder / _SRC)
 
 
 # %% The forward solution

@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from mne.utils import logger, verbose
 from tqdm import tqdm
 
+from mne_invkit._files import check_new
 from mne_invkit.heads.template import template_source_space
 from mne_invkit.population.forward import compute_gain
 from mne_invkit.population.head import Head
@@ -202,6 +203,14 @@ class Population:
         %(verbose)s
         """
         missing = [i for i in range(len(self)) if not self.path(i).exists()]
+        if missing:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise type(error)(
+                    f"The folder {self.folder} of the heads cannot be made ({error}): choose one."
+                ) from error
+            check_new(self.path(missing[0]), overwrite=False)
         logger.info("Computing %d of %d heads.", len(missing), len(self))
         jobs = (delayed(_build)(self.seeds[i], *self.kinds[i], self.path(i)) for i in missing)
         done = Parallel(n_jobs, return_as="generator_unordered")(jobs)

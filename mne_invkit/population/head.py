@@ -101,12 +101,21 @@ class Head:
         head : Head
             The head.
         """
-        with np.load(path) as stored:
-            values = {f.name: stored[f.name] for f in fields(cls)}
-            for name in ("gain", "data_gain"):
-                values[name] = values[name].astype(np.float32)
-                values[name] *= stored[f"{name}_factor"]
-        values["seed"] = int(values["seed"])
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file of a head {path}: build the population.")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                values = {f.name: stored[f.name] for f in fields(cls)}
+                for name in ("gain", "data_gain"):
+                    values[name] = values[name].astype(np.float32)
+                    values[name] *= stored[f"{name}_factor"]
+            values["seed"] = int(values["seed"])
+        except Exception as error:
+            raise ValueError(
+                f"{path} is damaged, or no file of a head ({error}): delete it, and build the "
+                "population again."
+            ) from error
         if not len(values["normals"]):
             values["normals"] = None
         return cls(**values)

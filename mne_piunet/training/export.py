@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.export import Dim
 
 from mne_invkit._files import check_new, write_whole
 from mne_piunet._docs import fill_doc
+from mne_piunet.files import check_writable, read_checkpoint
 from mne_piunet.kernel.inputs import N_INPUTS
 from mne_piunet.net.unet import UNet
-from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.log import read_table
+from mne_piunet.training.recipe import CHECKPOINT, RECIPE, SCORES, Recipe
 from mne_piunet.training.validation import CONDITIONS
-from mne_piunet.weights import FILES, Weights, load_piunet, sha256
+from mne_piunet.weights import CARD, FILES, OWN, Weights, card_checksum, load_piunet, sha256
 
 DOMAIN = (
     "Random heads of children and adults from the shells of the fsaverage template; 24 to 256 "
@@ -49,28 +50,38 @@ def export(run: Path, path: Path, *, commit: str = "", overwrite: bool = False) 
         The model as it will be loaded.
     """
     check_model_path(path, overwrite=overwrite)
-    recipe = Recipe.load(run / "recipe.json")
-    state = torch.load(run / "checkpoint.ckpt", weights_only=True)
+    kept = run / RECIPE
+    if path.with_suffix(".json").resolve() == kept.resolve():
+        raise ValueError(f"{kept} is the recipe of the run: choose another name for the model.")
+    recipe = Recipe.load(kept)
+    checkpoint = run / CHECKPOINT
+    state = read_checkpoint(checkpoint)
     network = UNet(**recipe.network)
     prefix = "module."  # of the averaged weights
-    averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
-    network.load_state_dict(averaged)
+    try:
+        averaged = {k.removeprefix(prefix): v for k, v in state["average"].items() if prefix in k}
+        network.load_state_dict(averaged)
+        steps, hours = int(state["step"]), round(state["seconds"] / 3600, 2)
+    except (KeyError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{checkpoint} does not belong to {kept}: restore both from the same run."
+        ) from error
     card = {
         "domain": DOMAIN,
         "commit": commit,
         "recipe": recipe.as_dict() | {"start": Path(recipe.start).stem},
-        "steps": state["step"],
-        "hours": round(state["seconds"] / 3600, 2),
-        "figures": _figures(run / "scores.csv"),
+        "steps": steps,
+        "hours": hours,
+        "figures": _figures(run / SCORES),
     }
     return write_model(network, path, card, recipe.network, overwrite=overwrite)
 
 
 def _figures(path: Path) -> dict[str, float]:
     """Read the scores on unseen heads at the end of a run."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {k: float(v) for k, v in rows[-1].items() if k in CONDITIONS} if rows else {}
+    names, *rows = read_table(path)
+    last = dict(zip(names, rows[-1], strict=True)) if rows else {}
+    return {name: float(last[name]) for name in CONDITIONS if name in last}
 
 
 @fill_doc
@@ -85,7 +96,7 @@ def check_model_path(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"The path of a model must end in .safetensors, got {path}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent)
     for suffix in FILES:
         check_new(path.with_suffix(suffix), overwrite, how="overwrite=True (--overwrite)")
 
@@ -114,15 +125,22 @@ def write_model(
     """
     check_model_path(path, overwrite=overwrite)
     network = network.half().float().eval()
+    for name, value in network.state_dict().items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"The weights {name!r} are not finite in half precision, so {path} is not written: "
+                "train again with a lower learning rate."
+            )
     with ExitStack() as stack:
         kept = reversed(FILES)  # what is entered last is put into place first: the card comes last
         parts = {s: stack.enter_context(write_whole(path.with_suffix(s))) for s in kept}
         tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-        save_file(tensors, parts[".safetensors"])
+        parts[".safetensors"].write_bytes(save(tensors))
         write_onnx(network, parts[".onnx"])
         checksums = {suffix: sha256(parts[suffix]) for suffix in (".safetensors", ".onnx")}
         card = {**about, "network": arguments, "sha256": checksums}
-        parts[".json"].write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        card[OWN] = card_checksum(card)
+        parts[CARD].write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return load_piunet(path)
 
 

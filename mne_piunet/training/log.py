@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from mne_invkit._files import write_whole
+from mne_piunet.files import check_file
 
 
 class Log:
@@ -26,8 +28,10 @@ class Log:
         self._path = path
         rows = []
         if path.exists():
-            with path.open(newline="") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= step]
+            found, *rows = read_table(path)
+            if found != list(names):
+                raise ValueError(f"{path} has the columns {found}, not {list(names)}: delete it.")
+            rows = [row for row in rows if float(row[0]) <= step]
         self._rows = [list(names), *rows]
         self._write()
 
@@ -45,3 +49,29 @@ class Log:
     def _write(self) -> None:
         with write_whole(self._path) as part, part.open("w", newline="") as file:
             csv.writer(file).writerows(self._rows)
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """Read a table of numbers.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file that a log wrote.
+
+    Returns
+    -------
+    rows : list of list of str
+        Names of the columns, then the rows of numbers.
+    """
+    mend = "restore it from a copy, or delete it to begin a new one"
+    check_file(path, "the folder of a run that train-piunet made")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names, *rows = csv.reader(file)
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(names) or not all(math.isfinite(float(value)) for value in row):
+                raise ValueError(f"line {number} does not hold {len(names)} numbers")
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error}): {mend}.") from error
+    return [names, *rows]

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mne_invkit._files import write_whole
+from mne_piunet.files import read_checkpoint
 from mne_piunet.kernel.inputs import MASK
 from mne_piunet.net.losses import losses, normalized_transport
 from mne_piunet.net.unet import UNet, on_grid
@@ -132,8 +134,14 @@ class Training:
         path : pathlib.Path
             The file.
         """
+        state = {
+            name: value.state_dict() if hasattr(value, "state_dict") else value
+            for name, value in self._state().items()
+        }
+        contents = BytesIO()  # torch itself would end the process where the disk is full
+        torch.save(state, contents)
         with write_whole(path) as part:
-            self._fabric.save(part, self._state())
+            part.write_bytes(contents.getbuffer())
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -143,14 +151,27 @@ class Training:
         path : pathlib.Path
             File that :meth:`save` wrote.
         """
-        state = self._state()
-        self._fabric.load(path, state)
-        self.step, self.seconds = state["step"], state["seconds"]
+        kept = read_checkpoint(path)
+        if kept.get("recipe") != self._recipe.as_dict():
+            raise ValueError(
+                f"{path} belongs to a run of another recipe: pass another folder, or the recipe of "
+                "this run to resume it."
+            )
+        try:
+            for name, part in self._state().items():
+                if hasattr(part, "load_state_dict"):
+                    part.load_state_dict(kept[name])
+            self.step, self.seconds = int(kept["step"]), float(kept["seconds"])
+        except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no checkpoint of this network: pass another folder, or delete the file "
+                "to begin again."
+            ) from error
 
     def _state(self) -> dict:
         return dict(
             network=self._network, average=self._averaged, optimizer=self._optimizer,
-            step=self.step, seconds=self.seconds,
+            step=self.step, seconds=self.seconds, recipe=self._recipe.as_dict(),
         )  # fmt: skip
 
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+import numbers
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mne_invkit._files import write_whole
+from mne_piunet.files import check_run, read_json
+
+RECIPE, CHECKPOINT = "recipe.json", "checkpoint.ckpt"
+LOG, SCORES, CURVES = "log.csv", "scores.csv", "curves.png"
+"""Files of a run."""
+
+_WORDS = {
+    int: "a whole number from 0 on",
+    float: "a number from 0 on",
+    str: "a text",
+    tuple: "a list of whole numbers from 1 on",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,33 @@ class Recipe:
     seed: int = 0
     start: str = ""
 
+    def __post_init__(self):
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if not _is_sound(value, kind):
+                raise ValueError(f"{field.name} must be {_WORDS[kind]}, got {value!r}.")
+        for name in (
+            "n_heads",
+            "block_side",
+            "batch_size",
+            "n_cases",
+            "mixed",
+            "lifetime",
+            "warmup",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got 0.")
+        if len(self.widths) != len(self.n_residual):
+            raise ValueError(
+                f"widths and n_residual must be of the same length, got {self.widths} and "
+                f"{self.n_residual}."
+            )
+        if not 0 < self.cooldown <= 1 or not self.ema < 1:
+            raise ValueError(
+                f"cooldown must be above 0 and at most 1, and ema below 1, got {self.cooldown} and "
+                f"{self.ema}."
+            )
+
     def as_dict(self) -> dict:
         """Return the fields as they are written to a file.
 
@@ -116,7 +158,11 @@ class Recipe:
         recipe : Recipe
             The recipe.
         """
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        values = read_json(path, "a recipe (.json), such as recipe.json of a run")
+        try:
+            return cls.from_dict(values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def keep(self, folder: Path) -> None:
         """Write the recipe to the folder of a run, or check that the run there has the same one.
@@ -124,10 +170,12 @@ class Recipe:
         Parameters
         ----------
         folder : pathlib.Path
-            Folder of the run, which is made if need be.
+            Folder of the run, which is made if need be. It must hold no files of others with the
+            names of those that a run writes.
         """
-        path = folder / "recipe.json"
-        if not path.exists():
+        check_run(folder, RECIPE, (CHECKPOINT, LOG, SCORES, CURVES))
+        path = folder / RECIPE
+        if not os.path.lexists(path):
             with write_whole(path) as part:
                 part.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
         elif Recipe.load(path) != self:
@@ -135,3 +183,22 @@ class Recipe:
                 f"{folder} holds a run of another recipe: pass another folder, or the recipe in "
                 f"{path.name} to resume it."
             )
+
+
+def _is_sound(value: object, kind: type) -> bool:
+    """Tell whether a field of a recipe has a value of its kind."""
+    if kind is tuple:
+        return (
+            isinstance(value, tuple)
+            and bool(value)
+            and all(type(n) is int and n > 0 for n in value)
+        )
+    if kind is str:
+        return isinstance(value, str)
+    number = numbers.Integral if kind is int else numbers.Real
+    return (
+        isinstance(value, number)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )

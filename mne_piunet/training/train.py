@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from functools import partial
@@ -20,7 +21,7 @@ from mne_piunet.training.curves import plot_curves
 from mne_piunet.training.examples import PopulationExamples
 from mne_piunet.training.log import Log
 from mne_piunet.training.loop import Training
-from mne_piunet.training.recipe import Recipe
+from mne_piunet.training.recipe import CHECKPOINT, LOG, SCORES, Recipe
 from mne_piunet.training.validation import CONDITIONS, Validation, held_out_cases
 from mne_piunet.weights import load_piunet
 
@@ -64,20 +65,11 @@ def train(
     path : pathlib.Path
         The checkpoint.
     """
-    recipe.keep(folder)
-    torch.manual_seed(recipe.seed)
-    start = recipe.start
-    network = torch_network(load_piunet(start)) if start else UNet(**recipe.network)
-    training = Training(network, recipe, fabric)
-    checkpoint = folder / "checkpoint.ckpt"
-    if checkpoint.exists():
-        training.load(checkpoint)
-        logger.info("Resuming at step %d of %d.", training.step, recipe.n_steps)
+    training, log, scores = start(recipe, folder, fabric)
+    checkpoint, multiple = folder / CHECKPOINT, training.average.multiple
     validation = None
     if held_out:
-        validation = Validation(held_out_cases(held_out, multiple=network.multiple))
-    log = Log(folder / "log.csv", ["step", "seconds", "loss"], training.step)
-    scores = Log(folder / "scores.csv", ["step", "seconds", *CONDITIONS], training.step)
+        validation = Validation(held_out_cases(held_out, multiple=multiple))
 
     def save():
         training.save(checkpoint)
@@ -88,7 +80,7 @@ def train(
             plot_curves(folder)
 
     recent, saved = deque(maxlen=_WINDOW), time.monotonic()
-    examples = PopulationExamples(recipe, population, network.multiple)
+    examples = PopulationExamples(recipe, population, multiple)
     steps = training.steps(
         examples.batch, partial(_rate, recipe), n_steps=recipe.n_steps, minutes=minutes
     )
@@ -104,6 +96,46 @@ def train(
                 saved = time.monotonic()
     save()
     return checkpoint
+
+
+def start(recipe: Recipe, folder: Path, fabric: Fabric | None = None) -> tuple[Training, Log, Log]:
+    """Start a run, or go on where the last one in the folder stopped.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train.
+    folder : pathlib.Path
+        Folder of the run. Files that are there must be those of a run of this recipe.
+    fabric : lightning_fabric.Fabric | None
+        Devices and precision. None is the CPU, in bfloat16 if it computes in that.
+
+    Returns
+    -------
+    training : Training
+        The training, at the step of the checkpoint.
+    log, scores : Log
+        Tables of losses and of scores.
+    """
+    network = None
+    if recipe.start:
+        weights = load_piunet(recipe.start)
+        if weights.card["network"] != recipe.network:
+            raise ValueError(
+                f"The model {recipe.start!r} to start from is another network than that of the "
+                f"recipe: set {weights.card['network']} there."
+            )
+        network = torch_network(weights)
+    recipe.keep(folder)
+    torch.manual_seed(recipe.seed)
+    training = Training(network or UNet(**recipe.network), recipe, fabric)
+    checkpoint = folder / CHECKPOINT
+    if os.path.lexists(checkpoint):
+        training.load(checkpoint)
+        logger.info("Resuming at step %d of %d.", training.step, recipe.n_steps)
+    log = Log(folder / LOG, ["step", "seconds", "loss"], training.step)
+    scores = Log(folder / SCORES, ["step", "seconds", *CONDITIONS], training.step)
+    return training, log, scores
 
 
 def _rate(recipe: Recipe, training: Training) -> float:

@@ -70,6 +70,10 @@ def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int
 
 
 def _find(names: Sequence[str], entry: int | str) -> list[int]:
+    if isinstance(entry, bool) or not isinstance(entry, (int, str)):
+        raise TypeError(
+            f"Classes are numbers and names, got {entry!r}: put a name such as 'no' in quotes."
+        )
     if isinstance(entry, int):
         if not 0 <= entry < len(names):
             raise ValueError(

@@ -25,7 +25,10 @@ def add_commands(commands, common) -> None:
 
 def _distill_vision(args) -> None:
     try:
-        from subdistill.vision.run import read_config, run
+        import yaml  # noqa: F401
+
+        from subdistill.vision.config import read_config
+        from subdistill.vision.run import run
     except ImportError as error:
         raise ImportError(f'{error}. This needs pip install "mne-invkit[vision]".') from error
     for name, value in run(read_config(args.config, args.options), args.folder).items():

@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from subdistill.files import read_checkpoint, read_tensors
+from subdistill.models import check_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of red, green and blue, by which most teachers want images scaled."""
@@ -186,10 +188,28 @@ def load_model(
     elif state is None and (n_classes is None or weights == "pretrained"):
         raise ValueError(f"{name} needs weights=<file>, or weights=None and n_classes=<number>.")
     else:
-        model = MODELS[name](n_classes or len(state["linear.bias"]))
+        model = MODELS[name](n_classes or _number_of_classes(state, weights))
     if state is not None:
-        model.load_state_dict(state)
+        try:
+            model.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{weights} holds no weights of {name}: pass those of this model, with as many "
+                f"outputs. {' '.join(str(error).split())[:300]}"
+            ) from error
+    check_weights(model, weights)
     return model.eval()
+
+
+def _number_of_classes(state: object, path: str | Path) -> int:
+    """Return the number of outputs of a model of this package, given its weights."""
+    try:
+        return len(state["linear.bias"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{path} has no 'linear.bias', as the models of this package have: pass n_classes, or "
+            "the weights of such a model."
+        ) from error
 
 
 def _timm(name: str, n_classes: int | None, pretrained: bool) -> nn.Module:
@@ -226,10 +246,5 @@ def _unknown(library: str, name: str, names: Sequence[str]) -> None:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """Read a state dict without running code from the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file of weights {path}.")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    what = "a file of weights (a state dict: .safetensors, or written by torch.save)"
+    return (read_tensors if path.suffix == ".safetensors" else read_checkpoint)(path, what)

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from odd_files import full_disk
 from torch import nn
 
 from subdistill.export import FORMATS, export_student
@@ -62,9 +63,42 @@ def test_difference_is_an_error(tmp_path):
     path = tmp_path / "student.safetensors"
     path.write_bytes(b"an older student")
     with pytest.raises(ValueError, match="other outputs than torch: the largest difference is 1"):
-        export_student(Restless(), path, torch.ones(2, 3))
+        export_student(Restless(), path, torch.ones(2, 3), overwrite=True)
     assert path.read_bytes() == b"an older student"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt2"])
+def test_full_disk_leaves_the_older_file(tmp_path, suffix):
+    """A function of torch that meets it while it writes ends the process."""
+    path = tmp_path / f"student{suffix}"
+    path.write_bytes(b"an older student")
+    with full_disk(), pytest.raises(OSError, match=rf"student\{suffix}"):
+        export_student(nn.Linear(99, 99), path, torch.ones(2, 99), overwrite=True)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"an older student"]
+
+
+def test_files_are_replaced_if_told_so(tmp_path):
+    path = tmp_path / "student.safetensors"
+    path.write_bytes(b"an older student")
+    with pytest.raises(FileExistsError, match=r"student.safetensors exists: pass overwrite=True"):
+        export_student(student(), path, torch.randn(2, 3, 6, 6))
+    assert path.read_bytes() == b"an older student"
+    export_student(student(), path, torch.randn(2, 3, 6, 6), overwrite=True)
+    assert path.stat().st_size > 500
+
+
+def test_student_that_is_not_finite_is_not_written(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    for name, tensor in (("0.bias", model[0].bias.data), ("1.running_mean", model[1].running_mean)):
+        tensor[0] = torch.nan
+        with pytest.raises(ValueError, match=f"weights '{name}' are infinite or not a number"):
+            export_student(model, tmp_path / "student.safetensors", torch.ones(2, 3))
+        tensor[0] = 0
+    assert not list(tmp_path.iterdir())
+    masked = nn.Linear(3, 2)
+    masked.register_buffer("mask", torch.tensor([0, -torch.inf]))  # as of attention
+    assert export_student(masked, tmp_path / "masked.safetensors", torch.ones(2, 3)) == 0
 
 
 class Product(nn.Module):

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,101 @@ def test_finished_run_is_only_read(teacher, tmp_path):
     with (tmp_path / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in first.history]
+
+
+def trained(teacher, folder, **options):
+    return distill(
+        teacher, net(1, 4), loader(), layers=LAYERS, recipe=FAST, folder=folder, **options
+    )
+
+
+def test_log_that_a_killed_run_has_not_written_is_written_on_resuming(teacher, tmp_path):
+    trained(teacher, tmp_path)
+    whole = (tmp_path / "log.csv").read_text()
+    (tmp_path / "log.csv").unlink()
+    trained(teacher, tmp_path)
+    assert (tmp_path / "log.csv").read_text() == whole
+
+
+@pytest.mark.parametrize("other", ["teacher", "data", "validation"])
+def test_other_jobs_are_refused(teacher, tmp_path, other):
+    trained(teacher, tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    options = dict(data=loader(), validation=None)
+    if other == "teacher":
+        teacher.head.bias.data += 1
+    elif other == "data":
+        options["data"] = loader(n=32)
+    else:
+        options["validation"] = loader()
+    what = dict(teacher="weights of the teacher was", validation="validation was None, is 48",
+                data="data was 48 samples in batches of 16, is 32 samples")  # fmt: skip
+    with pytest.raises(ValueError, match=f"another configuration .*{what[other]}"):
+        distill(teacher, net(1, 4), **options, layers=LAYERS, recipe=FAST, folder=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_subspace_of_a_resumed_run_is_named(teacher, tmp_path, damage):
+    trained(teacher, tmp_path)
+    path = tmp_path / "conv1.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    if damage == "missing":
+        path.unlink()
+    with pytest.raises((OSError, ValueError), match=r"conv1.safetensors.*delete .*checkpoint.ckpt"):
+        trained(teacher, tmp_path)
+
+
+class Trap:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_checkpoint_does_not_run(teacher, tmp_path):
+    trained(teacher, tmp_path / "run")
+    path, sprung = tmp_path / "run" / "checkpoint.ckpt", tmp_path / "sprung"
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"epoch": Trap(sprung)}, path)
+    with pytest.raises(ValueError, match=r"checkpoint.ckpt is damaged.* nothing in it was run"):
+        trained(teacher, tmp_path / "run")
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [dict(epoch="2"), dict(step={}), dict(optimizer=3), dict(history=None), dict(best=[])]
+)
+def test_checkpoint_of_something_else_is_named(teacher, tmp_path, change):
+    trained(teacher, tmp_path)
+    path = tmp_path / "checkpoint.ckpt"
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint.ckpt is no checkpoint of this training: pass"
+    ):
+        trained(teacher, tmp_path)
+    torch.save([1, 2], path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint.ckpt is no checkpoint of this training: pass"
+    ):
+        trained(teacher, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.ckpt", "log.csv", "conv1.safetensors"])
+def test_files_of_others_stay(teacher, tmp_path, name):
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(FileExistsError, match=f"{name} exists and belongs to no run"):
+        trained(teacher, tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_nothing_of_the_training_is_written_outside_its_folder(teacher, tmp_path, monkeypatch):
+    """A killed process would leave it there for good."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    trained(teacher, tmp_path / "run")
 
 
 def test_best_epoch_on_validation_is_kept_and_patience_ends(teacher):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from mne.io.constants import FIFF
 
+from mne_invkit.heads import template
 from mne_invkit.heads.surfaces import on_surface, radii
 from mne_invkit.heads.template import (
     SUBJECT,
-    _cached,
     template_bem,
     template_forward,
     template_source_space,
@@ -108,19 +108,24 @@ def test_own_source_space(eeg_info):
 # %% The cache
 
 
-def test_cache_is_built_once_and_never_half(tmp_path):
-    path = tmp_path / "cache" / "made"
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "flipped"])
+def test_damaged_surface_is_written_again(damage, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNE_INVKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(template, "_write_subject", lambda folder: _write_little(folder))
+    path = template_subjects_dir() / SUBJECT / "surf" / "lh.white"
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+        path.write_bytes(dict(truncated=whole[:-9], empty=b"", flipped=flipped)[damage])
+    template_subjects_dir()
+    assert path.read_bytes() == whole
 
-    def fail(made):
-        made.write_text("half")
-        raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
-        _cached(path, fail)
-    assert list(path.parent.iterdir()) == []
-    _cached(path, lambda made: made.write_text("whole"))
-    _cached(path, fail)
-    assert path.read_text() == "whole"
+def _write_little(folder):
+    (folder / "surf").mkdir()
+    (folder / "surf" / "lh.white").write_bytes(bytes(range(100)))
 
 
 # %% Kinds of MEG sensors

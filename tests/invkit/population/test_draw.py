@@ -113,3 +113,16 @@ def test_population_names_files_by_seed_and_kind(tmp_path):
     assert Population(tmp_path, [12], src="cortex", meg=True).path(0).name == (
         "head-000012-cortex-meeg.npz"
     )
+
+
+def test_folder_that_cannot_hold_heads_is_named_before_one_is_drawn(tmp_path, monkeypatch):
+    def draw(*args):
+        raise AssertionError("long work")
+
+    monkeypatch.setattr("mne_invkit.population.draw._build", draw)
+    (tmp_path / "file").write_text("theirs")
+    with pytest.raises(OSError, match=r"file of the heads cannot be made .*: choose one"):
+        Population(tmp_path / "file", 1).build(n_jobs=1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write all
+    with pytest.raises(PermissionError, match=r"head-000000.* cannot be written"):
+        Population(tmp_path / "folder", 1).build(n_jobs=1)

@@ -62,3 +62,20 @@ def test_failed_write_leaves_nothing(eeg_head, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         eeg_head.save(tmp_path / "head.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "pickled", "missing"])
+def test_damaged_file_is_named(eeg_head, tmp_path, damage):
+    path = tmp_path / "head.npz"
+    eeg_head.save(path)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    if damage == "pickled":
+        np.savez(path, seed=np.array([object()]))
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(dict(truncated=whole[:-9], flipped=flipped, empty=b"")[damage])
+    with pytest.raises((ValueError, FileNotFoundError), match=r"head.npz.* build the population"):
+        Head.load(path)

@@ -79,6 +79,42 @@ def test_a_model_is_written_whole_or_not_at_all(model, tmp_path, monkeypatch):
         write_model(torch_network(model), tmp_path / "new.pt", {}, model.card["network"])
 
 
+def test_network_that_is_not_finite_is_not_written(model, tmp_path):
+    network = torch_network(model)
+    network.weigh.bias.data[:] = 1e6  # infinite in half precision
+    with pytest.raises(ValueError, match=r"'weigh.bias' are not finite.* is not written: train"):
+        write_model(network, tmp_path / "new.safetensors", {}, model.card["network"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_files_of_the_run_stay_and_damaged_ones_are_named(recipe, heads, tmp_path):
+    run = tmp_path / "run"
+    checkpoint = train(recipe, heads, run, minutes=0, verbose=False)
+    before = (run / "recipe.json").read_bytes()
+    with pytest.raises(ValueError, match=r"recipe.json is the recipe of the run: choose another"):
+        export(run, run / "recipe.safetensors", overwrite=True)
+    assert (run / "recipe.json").read_bytes() == before
+    path = tmp_path / "new.safetensors"
+    for file, contents, words in [
+        (run / "scores.csv", b"step\nx", "scores.csv is damaged"),
+        (run / "recipe.json", b"{", "recipe.json is damaged"),
+        (
+            run / "recipe.json",
+            b'{"widths": [4, 4], "n_residual": [1, 1]}',
+            "checkpoint.ckpt does not",
+        ),
+        (checkpoint, b"half", "checkpoint.ckpt is damaged"),
+    ]:
+        whole = file.read_bytes()
+        file.write_bytes(contents)
+        with pytest.raises(ValueError, match=words):
+            export(run, path)
+        file.write_bytes(whole)
+    assert not path.exists()
+    assert export(run, path).card["steps"] == 1
+
+
 def test_cards_are_json(model):
     card = json.loads(model.path.with_suffix(".json").read_text())
     assert card == model.card

@@ -1,6 +1,7 @@
 """Recipes: what a file holds, what a folder keeps."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,38 @@ def test_a_folder_belongs_to_one_recipe(recipe, tmp_path):
 def test_unknown_fields_are_named():
     with pytest.raises(ValueError, match=r"no n_blocks, patch: its fields are .*n_residual"):
         Recipe.from_dict({"patch": 2, "n_blocks": [1, 4]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("n_steps", "many", "n_steps must be a whole number from 0 on, got 'many'"),
+        ("n_steps", True, "n_steps must be a whole number"),
+        ("n_steps", -1, "n_steps must be a whole number"),
+        ("n_heads", 0, "n_heads must be 1 or more"),
+        ("learning_rate", "1e-3", "learning_rate must be a number from 0 on, got '1e-3'"),
+        ("learning_rate", float("nan"), "learning_rate must be a number"),
+        ("sliced", float("inf"), "sliced must be a number"),
+        ("widths", [], "widths must be a list of whole numbers from 1 on"),
+        ("widths", [8, 0], "widths must be a list of whole numbers"),
+        ("widths", [8, 16, 32], "widths and n_residual must be of the same length"),
+        ("start", 3, "start must be a text"),
+        ("ema", 1.0, "ema below 1"),
+        ("cooldown", 0.0, "cooldown must be above 0"),
+    ],
+)
+def test_wrong_values_are_named_with_their_file(name, value, words, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({name: value}))
+    with pytest.raises(ValueError, match=rf"mine\.json: .*{words}"):
+        Recipe.load(path)
+
+
+def test_files_of_others_stay(recipe, tmp_path):
+    (tmp_path / "curves.png").write_text("theirs")
+    with pytest.raises(FileExistsError, match=r"curves.png exists and belongs to no run"):
+        recipe.keep(tmp_path)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["theirs"]
 
 
 @pytest.mark.skipif(not RUNS.is_dir(), reason="a checkout has the runs, an installation does not")

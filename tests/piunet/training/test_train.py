@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 
 import pytest
 
@@ -34,6 +35,92 @@ def test_a_folder_belongs_to_one_recipe(recipe, heads, tmp_path):
     with pytest.raises(ValueError, match="another recipe"):
         train(dataclasses.replace(recipe, seed=7), heads, tmp_path, verbose=False)
     assert not (tmp_path / "checkpoint.ckpt").exists()
+
+
+class Never:
+    """Heads that must not be built, as something is wrong that can be told before."""
+
+    def __init__(self, folder, seeds):
+        pass
+
+    def build(self, n_jobs):
+        raise AssertionError("long work")
+
+
+@pytest.fixture
+def command(recipe, tmp_path, monkeypatch, capsys):
+    """Train in a folder, and return the exit code and the last line of the error."""
+    monkeypatch.setattr("mne_invkit.population.draw.Population", Never)
+
+    def command(folder, *arguments, **changed):
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(recipe.as_dict() | changed))
+        code = main(["train-piunet", str(folder), "--recipe", str(path), *arguments])
+        return code, capsys.readouterr().err.strip().splitlines()[-1]
+
+    return command
+
+
+def test_what_cannot_be_written_is_told_before_the_heads_are_built(command, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("theirs")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "log.csv").write_text("theirs")
+    for folder, words in [
+        (file, "is a file: pass a folder for the run"),
+        (file / "run", "cannot be made"),
+        (tmp_path / "theirs", "log.csv exists and belongs to no run"),
+    ]:
+        code, error = command(folder)
+        assert code == 1
+        assert words in error
+        assert str(folder) in error
+    assert file.read_text() == "theirs"
+
+
+def test_wrong_recipes_and_checkpoints_are_told_before(recipe, command, tmp_path):
+    for changed, words in [
+        (dict(n_steps="many"), "recipe.json: n_steps must be a whole number"),
+        (dict(speed=3), "recipe.json: A recipe has no speed"),
+        (dict(start="nowhere.safetensors"), "There is no model 'nowhere.safetensors'"),
+        (dict(start="default"), "another network than that of the recipe"),
+    ]:
+        code, error = command(tmp_path / "run", **changed)
+        assert (code, words in error) == (1, True), error
+    assert not (tmp_path / "run").exists()
+    run = tmp_path / "broken"
+    run.mkdir()
+    (run / "recipe.json").write_text(json.dumps(recipe.as_dict()))
+    for name, words in [("checkpoint.ckpt", "is damaged"), ("log.csv", "is damaged")]:
+        (run / name).write_bytes(b"step,seconds,loss\nhalf")
+        code, error = command(run)
+        assert (code, f"{name} {words}" in error) == (1, True), error
+        (run / name).unlink()
+
+
+@pytest.mark.parametrize("option", ["--held-out=-1", "--minutes=nan", "--minutes=x", "--jobs=0"])
+def test_numbers_of_the_command_have_a_meaning(command, option, tmp_path, capsys):
+    with pytest.raises(SystemExit) as raised:
+        command(tmp_path / "run", option)
+    assert raised.value.code == 2
+    assert f"argument {option.partition('=')[0]}: must be a" in capsys.readouterr().err
+
+
+def test_a_checkpoint_belongs_to_one_recipe(recipe, heads, tmp_path):
+    """Also where recipe.json was changed by hand."""
+    checkpoint = train(recipe, heads, tmp_path, minutes=0, verbose=False)
+    before = checkpoint.read_bytes()
+    other = dataclasses.replace(recipe, learning_rate=0.5)
+    (tmp_path / "recipe.json").write_text(json.dumps(other.as_dict()))
+    with pytest.raises(ValueError, match=r"checkpoint.ckpt belongs to a run of another recipe"):
+        train(other, heads, tmp_path, verbose=False)
+    assert checkpoint.read_bytes() == before
+
+
+def test_nothing_of_a_run_is_written_outside_its_folder(recipe, heads, tmp_path, monkeypatch):
+    """A killed process would leave it there for good."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    train(recipe, heads, tmp_path / "run", minutes=0, verbose=False)
 
 
 def test_checkpoints_scores_and_log_on_the_way(recipe, heads, tmp_path, monkeypatch):

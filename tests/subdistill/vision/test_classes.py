@@ -42,3 +42,8 @@ def test_imagenet_in_words():
     assert class_names(SimpleNamespace(classes=[("tench", "Tinca tinca")])) == words[:1]
     unknown = ["n01440764", "n99999999"]
     assert class_names(SimpleNamespace(classes=unknown)) == [names[0], unknown[1]]
+
+
+def test_a_word_that_yaml_takes_for_false():
+    with pytest.raises(TypeError, match="numbers and names, got False: put a name such as 'no' in"):
+        find_classes(["yes", "no"], ["yes", False])

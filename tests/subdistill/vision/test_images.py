@@ -1,14 +1,21 @@
 """Images from folders and from torchvision."""
 
+import shutil
+import struct
+import zlib
+
 import numpy as np
 import pytest
+from odd_files import make_pipe
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
+from torch._utils import ExceptionWrapper
+
 from subdistill.subtask import labels_of, select_classes
 from subdistill.vision.classes import find_classes
-from subdistill.vision.images import image_transform, load_images
+from subdistill.vision.images import ImageError, image_transform, load_images
 
 
 def test_folder_of_images(folder):
@@ -73,3 +80,58 @@ def test_training_images_are_shifted_and_flipped():
         seen |= {key for key, window in windows.items() if torch.allclose(window, found)}
     assert {flip for *_, flip in seen} == {False, True}
     assert {row for row, *_ in seen} == {column for _, column, _ in seen} == {0, 1, 2}
+
+
+# %% Files that are no images
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """A copy of the folder, whose first picture can be replaced."""
+    shutil.copytree(folder, tmp_path / "images")
+    return tmp_path / "images", tmp_path / "images" / "train" / "blue" / "0.png"
+
+
+def png(width, height):
+    """Return a picture that claims a size but holds a few bytes."""
+    parts = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), zlib.compress(bytes(9)), b""
+    chunks = [name + part for name, part in zip((b"IHDR", b"IDAT", b"IEND"), parts, strict=True)]
+    framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "bomb", "large", "pipe"])
+def test_picture_that_cannot_be_read_is_named(damage, broken):
+    pytest.importorskip("PIL.Image")
+    root, path = broken
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "pipe":
+        make_pipe(path)
+    else:
+        contents = dict(truncated=whole[: len(whole) // 2], empty=b"", text=b"no picture",
+                        bomb=png(60_000, 60_000), large=png(10_000, 10_000))  # fmt: skip
+        path.write_bytes(contents[damage])
+    data = load_images(root, transform=image_transform(8))
+    with pytest.raises(
+        ImageError, match=r"blue/0.png (cannot be read|is no ordinary file).*remove"
+    ):
+        data[0]
+
+
+def test_picture_that_a_worker_cannot_read_gives_one_sentence():
+    """A DataLoader puts the traceback of its process before the sentence."""
+    try:
+        raise ImageError("0.png cannot be read: remove it.")
+    except ImageError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(ImageError) as raised:
+        wrapped.reraise()
+    assert str(raised.value) == "0.png cannot be read: remove it."
+
+
+def test_folders_without_end_are_refused(broken):
+    root, path = broken
+    (path.parent / "again").symlink_to(root / "train")
+    with pytest.raises(ValueError, match="again is a link to a folder above it: remove the link"):
+        load_images(root, transform=image_transform(8))
