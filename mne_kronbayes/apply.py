@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
-from tqdm import tqdm
 
+from mne_invkit._progress import progress_bar
 from mne_invkit._threads import one_thread
 from mne_invkit.inverse.instances import check_instances, good_samples
 from mne_invkit.inverse.priors import check_pick_ori
@@ -164,15 +162,13 @@ def _check_windows(windows: np.ndarray, problem: InverseProblem, temporal) -> No
 
 
 def _learn(windows: np.ndarray, problem: InverseProblem, options: dict) -> DughResult:
-    """Learn in one thread, with a progress bar where a terminal shows it."""
-    hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
-    sweeps = tqdm(
-        total=options["max_iter"], desc="kronbayes", unit="sweep", disable=hidden, leave=False
-    )
+    """Learn in one thread, and show how it goes."""
+    sweeps = progress_bar(options["max_iter"], "kronbayes", "sweep")
 
-    def show(sweep, cost):
+    def show(sweep: int, cost: float, n_active: int) -> None:
         sweeps.update()
-        sweeps.set_postfix(cost=f"{cost:.6g}")
+        sweeps.set_postfix(cost=f"{cost:.6g}", refresh=False)
+        logger.debug("Sweep %d: cost %.8g, %d active locations", sweep, cost, n_active)
 
     with sweeps, one_thread():
         return dugh(

@@ -41,7 +41,10 @@ def add_commands(commands, common) -> None:
 
 
 def _export(args) -> None:
-    from mne_piunet.training.export import export
+    try:
+        from mne_piunet.training.export import export
+    except ImportError as error:
+        raise ImportError(f'{error}. Exporting needs pip install "mne-invkit[train]".') from error
 
     weights = export(args.folder, args.output, commit=args.commit, overwrite=args.overwrite)
     print(f"Model: {weights.path} {weights.card['figures']}")

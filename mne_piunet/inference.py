@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -50,9 +51,28 @@ def _run_by_torch(weights: Weights) -> Callable:
     return run
 
 
-def _run_by_onnxruntime(weights: Weights) -> Callable:
+def import_onnxruntime():
+    """Import onnxruntime without its telemetry.
+
+    From version 1.29 on, onnxruntime tells Microsoft of the computer and of the networks that it
+    runs, unless ``ORT_DISABLE_TELEMETRY=1`` stands in the environment before it is imported. So it
+    is set here, for this process and those that it starts. Set it to 0 yourself to allow that.
+
+    Returns
+    -------
+    onnxruntime : module
+        The package.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+        onnxruntime.disable_telemetry_events()  # older versions on Windows know this only
+    return onnxruntime
+
+
+def _run_by_onnxruntime(weights: Weights) -> Callable:
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # batches run side by side
     session = onnxruntime.InferenceSession(

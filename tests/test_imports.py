@@ -103,7 +103,7 @@ def test_kernels_see_arrays_only(module):
 
 
 LAYERS = [
-    {"_mne", "_docs", "_files", "_html", "_threads"},
+    {"_mne", "_docs", "_files", "_html", "_progress", "_threads"},
     {"_hdf5"},
     {"heads", "inverse"},
     {"metrics"},

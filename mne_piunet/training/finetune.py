@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -17,15 +18,15 @@ from tqdm import tqdm
 from mne_invkit._mne import space_kind
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import torch_network
-from mne_piunet.net.unet import run_network
 from mne_piunet.operator import PIUNet, make_piunet, xyz_gain
 from mne_piunet.training.cases import Case, background
-from mne_piunet.training.examples import CaseExamples
-from mne_piunet.training.export import check_model_path, write_model
-from mne_piunet.training.loop import Training
 from mne_piunet.training.recipe import Recipe
 from mne_piunet.training.validation import CONDITIONS, Validation
 from mne_piunet.weights import Weights
+
+if TYPE_CHECKING:
+    from mne_piunet.training.examples import CaseExamples
+    from mne_piunet.training.loop import Training
 
 _N_CASES, _N_TESTS, _N_SAMPLES = 12, 4, 6
 _WRONG = 0.1  # relative error of the gain that makes the data
@@ -79,6 +80,13 @@ def finetune_piunet(
     >>> own = finetune_piunet(forward, noise_cov, path="me.safetensors")  # doctest: +SKIP
     >>> apply_piunet(evoked, forward, noise_cov, model=own)  # doctest: +SKIP
     """
+    try:
+        from mne_piunet.net.unet import run_network
+        from mne_piunet.training.examples import CaseExamples
+        from mne_piunet.training.export import check_model_path, write_model
+        from mne_piunet.training.loop import Training
+    except ImportError as error:
+        raise ImportError(f'{error}. Fine-tuning needs pip install "mne-invkit[train]".') from error
     path = Path(path)
     check_model_path(path, overwrite=overwrite)
     if not minutes > 0:
