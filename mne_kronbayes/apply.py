@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
@@ -9,7 +11,7 @@ from mne.utils import logger, verbose, warn
 from mne_invkit._progress import progress_bar
 from mne_invkit._threads import one_thread
 from mne_invkit.inverse.instances import check_instances, good_samples
-from mne_invkit.inverse.priors import check_pick_ori
+from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name, depth_options
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
@@ -115,9 +117,7 @@ def fit_kron_bayes(
         "on_interrupt": on_interrupt, "learn_orient": learn_orient, "select": select,
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
-    check_options(**options)
-    if buffer_size < 2:
-        raise ValueError(f"buffer_size must be at least 2, got {buffer_size}.")
+    check_settings(**options, buffer_size=buffer_size, depth=depth)
     check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
@@ -266,9 +266,27 @@ def apply_kron_bayes(
     ).stc  # fmt: skip
 
 
+def check_settings(**options) -> None:
+    """Raise if an option has no meaning, whatever the data.
+
+    Parameters
+    ----------
+    **options
+        Options of :func:`fit_kron_bayes`.
+    """
+    all_options = {name: p.default for name, p in signature(fit_kron_bayes).parameters.items()}
+    all_options |= options
+    check_options(**{name: all_options[name] for name in signature(check_options).parameters})
+    if all_options["buffer_size"] < 2:
+        raise ValueError(f"buffer_size must be at least 2, got {all_options['buffer_size']}.")
+    check_pick_ori_name(all_options["pick_ori"])
+    depth_options(all_options["depth"])
+
+
 SOLVER = Solver(
     name="kronbayes",
     fit=fit_kron_bayes,
+    check=check_settings,
     description="Sparse Bayesian learning of sources, temporal covariance and noise (Dugh)",
     result=KronBayesResult,
 )

@@ -15,16 +15,16 @@ from mne.utils import logger, verbose, warn
 
 from mne_invkit._progress import progress_bar
 from mne_invkit.inverse.instances import check_instances, good_samples, naves, own_instances, pieces
-from mne_invkit.inverse.priors import check_pick_ori
+from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.inverse.stc import make_stc
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_piunet._docs import fill_doc
-from mne_piunet.inference import check_n_jobs
+from mne_piunet.inference import check_n_jobs, find_backend
 from mne_piunet.operator import PIUNet, make_piunet
-from mne_piunet.weights import Weights
+from mne_piunet.weights import Weights, load_piunet
 
 
 @verbose
@@ -334,9 +334,39 @@ def _stcs(
             yield make_stc(problem, found, pick_ori=pick_ori)
 
 
+@fill_doc
+def check_settings(
+    *,
+    pick_ori: str | None = None,
+    model: str | Path | Weights = "default",
+    backend: str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
+    rank: dict | str | None = None,
+) -> None:
+    """Raise if an option has no meaning, whatever the data.
+
+    Parameters
+    ----------
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
+    rank : dict | str | None
+        Not checked: it depends on the data.
+    """
+    check_pick_ori_name(pick_ori)
+    _check_count("batch_size", batch_size)
+    check_n_jobs(n_jobs)
+    load_piunet(model)
+    find_backend(backend)
+
+
 SOLVER = Solver(
     name="piunet",
     fit=fit_piunet,
+    check=check_settings,
     description="Learned correction of what physics finds (3D-PIUNet)",
     needs=("torch", "onnxruntime"),
 )

@@ -115,7 +115,7 @@ class Network:
 
     def __init__(self, weights: Weights, backend: str = "auto"):
         self.weights = weights
-        self.backend = _installed(backend)
+        self.backend = find_backend(backend)
         self._run = BACKENDS[self.backend](weights)
 
     def __call__(self, inputs: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -141,8 +141,19 @@ class Network:
         return {**self.__dict__, "_run": None}
 
 
-def _installed(backend: str) -> str:
-    """Find a backend, or raise."""
+@fill_doc
+def find_backend(backend: str) -> str:
+    """Find a backend that is installed, or raise.
+
+    Parameters
+    ----------
+    %(backend)s
+
+    Returns
+    -------
+    name : "torch" | "onnxruntime"
+        The backend.
+    """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
     for name in BACKENDS:

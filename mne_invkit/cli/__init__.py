@@ -67,7 +67,7 @@ def _run(args) -> None:
     args.solver_level = "INFO" if level == "WARNING" else level
     with mne.use_log_level(level), nullcontext() if args.verbose > 1 else short_warnings():
         args.run(args)
-    sys.stdout.flush()
+    sys.stdout.finish()
 
 
 def _explain(error: Exception) -> str:

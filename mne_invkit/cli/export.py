@@ -17,8 +17,8 @@ from mne_invkit.inverse.stc import dense_data
 FORMATS = {
     ".h5": "any estimate",
     ".stc": "values on the cortex or in one volume",
-    ".nii": "values in a volume",
-    ".nii.gz": "values in a volume",
+    ".nii": "values on a grid of an MRI",
+    ".nii.gz": "values on a grid of an MRI",
     ".gii": "values on the cortex, with its surface",
 }
 """What the formats hold, by the ending of the file."""
@@ -131,7 +131,7 @@ class Output:
             ".h5": True,
             ".stc": kinds == ["surf", "surf"] or (len(kinds) == 1 and kinds != ["surf"]),
             ".gii": kinds == ["surf", "surf"],
-        }.get(self.ending, set(kinds) == {"vol"})
+        }.get(self.ending, set(kinds) == {"vol"} and "mri_ras_t" in src[0])
         if not fits:
             raise ValueError(
                 f"A {self.ending} file holds {FORMATS[self.ending]}, which does not fit a "

@@ -77,13 +77,13 @@ def read(reader: Callable[[Path], _Read], path: Path, wanted: str) -> _Read:
     try:
         return reader(path)
     except Exception as error:
-        held = _what(path)
+        held, text = _what(path), str(error).rstrip(".") or type(error).__name__
         if held not in (None, wanted):
             raise ValueError(
                 f"{path} holds {_HELD[held]}, not {_HELD[wanted]}: {_ORDER}"
             ) from error
         raise ValueError(
-            f"{path} cannot be read: it is damaged, or does not hold {_HELD[wanted]} ({error})."
+            f"{path} cannot be read: it is damaged, or does not hold {_HELD[wanted]} ({text})."
         ) from error
 
 

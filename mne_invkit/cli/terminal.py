@@ -6,14 +6,15 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 
 class _Patient:
-    """A stream whose reader may leave: what comes after that is dropped, and the work goes on."""
+    """A stream that may fail: what comes after that is dropped, and the work goes on."""
 
     def __init__(self, stream):
         self._stream = stream
+        self._fault: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write, or drop."""
@@ -24,14 +25,19 @@ class _Patient:
         """Flush, or drop."""
         self._attempt(self._stream.flush)
 
+    def finish(self) -> None:
+        """Flush, and raise what went wrong, unless only the reader has left."""
+        self.flush()
+        if self._fault and not isinstance(self._fault, BrokenPipeError):
+            raise self._fault
+
     def _attempt(self, do, *args) -> None:
         try:
             do(*args)
         except OSError as error:
             # what waits in the stream's own buffer would fail again when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            if not isinstance(error, BrokenPipeError):
-                raise
+            self._fault = error
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
@@ -49,9 +55,8 @@ def patient_streams() -> Iterator[None]:
         try:
             yield
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError):
-                    stream.flush()
+            sys.stdout.flush()
+            sys.stderr.flush()
             sys.stdout, sys.stderr = before
 
 
