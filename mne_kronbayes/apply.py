@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
+from typing import Any
 
 import mne
 import numpy as np
@@ -13,6 +14,7 @@ from mne_invkit._threads import one_thread
 from mne_invkit.inverse.instances import check_instances, good_samples
 from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name, depth_options
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
+from mne_invkit.inverse.stc import Estimate
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_kronbayes._docs import fill_doc
@@ -117,7 +119,9 @@ def fit_kron_bayes(
         "on_interrupt": on_interrupt, "learn_orient": learn_orient, "select": select,
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
-    check_settings(**options, buffer_size=buffer_size, depth=depth)
+    check_settings(
+        **options, learn_orient=learn_orient, select=select, buffer_size=buffer_size, depth=depth
+    )
     check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
@@ -220,7 +224,7 @@ def apply_kron_bayes(
     rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
-):
+) -> Estimate | list[Estimate]:
     """Estimate sources by hierarchical sparse Bayesian learning (Dugh).
 
     Learns sources, temporal covariance and noise from the data.
@@ -266,7 +270,7 @@ def apply_kron_bayes(
     ).stc  # fmt: skip
 
 
-def check_settings(**options) -> None:
+def check_settings(**options: Any) -> None:
     """Raise if an option has no meaning, whatever the data.
 
     Parameters
@@ -276,7 +280,8 @@ def check_settings(**options) -> None:
     """
     all_options = {name: p.default for name, p in signature(fit_kron_bayes).parameters.items()}
     all_options |= options
-    check_options(**{name: all_options[name] for name in signature(check_options).parameters})
+    checked = signature(check_options).parameters.keys() & all_options
+    check_options(**{name: all_options[name] for name in checked})
     if all_options["buffer_size"] < 2:
         raise ValueError(f"buffer_size must be at least 2, got {all_options['buffer_size']}.")
     check_pick_ori_name(all_options["pick_ori"])

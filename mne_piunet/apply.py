@@ -18,7 +18,7 @@ from mne_invkit.inverse.instances import check_instances, good_samples, naves, o
 from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
-from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.stc import Estimate, make_stc
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_piunet._docs import fill_doc
@@ -108,7 +108,7 @@ def apply_piunet(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-):
+) -> Estimate | list[Estimate]:
     """Estimate sources by 3D-PIUNet, a learned inverse solution for any head and montage.
 
     :func:`fit_piunet` also returns residual and explained variance, :func:`apply_piunet_epochs`
@@ -156,7 +156,7 @@ def apply_piunet_epochs(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-) -> list | Iterator:
+) -> list[Estimate] | Iterator[Estimate]:
     """Estimate the sources of each epoch by 3D-PIUNet.
 
     Parameters
@@ -218,7 +218,7 @@ def apply_piunet_raw(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-):
+) -> Estimate:
     """Estimate the sources of continuous data by 3D-PIUNet.
 
     Parameters

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -14,10 +16,13 @@ from mne_invkit._threads import one_thread, set_torch_threads
 from mne_piunet._docs import fill_doc
 from mne_piunet.weights import Weights
 
+if TYPE_CHECKING:
+    from mne_piunet.net.unet import UNet
+
 # %% Backends
 
 
-def torch_network(weights: Weights):
+def torch_network(weights: Weights) -> UNet:
     """Build the network of a model in torch, ready to be used.
 
     Parameters
@@ -51,7 +56,7 @@ def _run_by_torch(weights: Weights) -> Callable:
     return run
 
 
-def import_onnxruntime():
+def import_onnxruntime() -> ModuleType:
     """Import onnxruntime without its telemetry.
 
     From version 1.29 on, onnxruntime tells Microsoft of the computer and of the networks that it

@@ -12,7 +12,7 @@ from pathlib import Path
 import mne
 
 from mne_invkit._files import check_new, write_whole
-from mne_invkit.inverse.stc import dense_data
+from mne_invkit.inverse.stc import Estimate, dense_data
 
 FORMATS = {
     ".h5": "any estimate",
@@ -158,7 +158,7 @@ class Output:
                 "pass an --output that ends in .h5."
             )
 
-    def write(self, stc, src: mne.SourceSpaces) -> list[Path]:
+    def write(self, stc: Estimate, src: mne.SourceSpaces) -> list[Path]:
         """Write an estimate, all of its files or none.
 
         Parameters

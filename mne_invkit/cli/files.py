@@ -11,6 +11,7 @@ import mne
 from mne.utils import warn
 
 _Read = TypeVar("_Read")
+_Data = TypeVar("_Data", mne.Evoked, mne.BaseEpochs, mne.io.BaseRaw)
 
 _HELD = {
     "raw": "continuous data",
@@ -222,7 +223,7 @@ def pick_epochs(epochs: mne.BaseEpochs, conditions: Sequence[str], path: Path) -
     return picked
 
 
-def crop(inst, tmin: float | None, tmax: float | None):
+def crop(inst: _Data, tmin: float | None, tmax: float | None) -> _Data:
     """Keep a window of the data.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ _SPACINGS = ("ico2", "ico3", "ico4", "ico5", "oct4", "oct5", "oct6", "all")
 _ENDS = r"([-_](ave|epo|eeg|meg|raw))?(\.fif(\.gz)?|\.\w+)$"
 
 
-def add_command(commands, common) -> None:
+def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add ``solve`` to the commands. `common` has the options that all commands share."""
     parser = commands.add_parser("solve", parents=[common], help="source estimates of your data")
     parser.add_argument(

@@ -140,7 +140,7 @@ def orient_forward(
     noise_cov: mne.Covariance,
     loose: dict[str, float],
     depth: dict,
-    rank,
+    rank: dict | str | None,
 ) -> tuple[mne.Forward, np.ndarray, np.ndarray]:
     """Bring a forward solution to the orientation that `loose` asks for.
 

@@ -6,11 +6,13 @@ import mne
 import numpy as np
 from mne.utils import warn
 
-from mne_invkit.inverse.stc import dense_data, source_positions
+from mne_invkit.inverse.stc import Estimate, dense_data, source_positions
 from mne_invkit.metrics import arrays
 
 
-def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[str, float]:
+def score(
+    truth: Estimate, stc: Estimate, src: mne.SourceSpaces, *, radius: float = 0.02
+) -> dict[str, float]:
     """Compute all metrics of an estimate.
 
     Parameters

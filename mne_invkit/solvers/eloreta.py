@@ -81,7 +81,11 @@ def fit_eloreta(
 
 
 def check_settings(
-    *, lambda2: float = 1 / 9, pick_ori: str | None = None, loose="auto", rank=None
+    *,
+    lambda2: float = 1 / 9,
+    pick_ori: str | None = None,
+    loose: float | str | dict = "auto",
+    rank: dict | str | None = None,
 ) -> None:
     """Raise if an option has no meaning, whatever the data.
 

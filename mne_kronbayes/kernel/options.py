@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,7 +15,7 @@ _SCALE = 1e15  # largest magnitude of data and gain, and the inverse of the leas
 _SINGULAR = 1e-13  # least conditional variance of a noise sample, as a share of the largest
 
 
-def lookup(registry: dict, key, what: str):
+def lookup(registry: dict, key: object, what: str) -> Callable:
     """Return an entry by name, or the callable given in its place.
 
     Parameters
@@ -39,9 +40,19 @@ def lookup(registry: dict, key, what: str):
 
 
 def check_options(
-    *, temporal, noise, noise_temporal, occam: float, max_iter: int, tol: float, on_interrupt: str,
-    learn_orient: bool, select: bool, on_sweep=None, n_times: int | None = None,
-) -> None:  # fmt: skip
+    *,
+    temporal: object,
+    noise: object,
+    noise_temporal: object,
+    occam: float,
+    max_iter: int,
+    tol: float,
+    on_interrupt: str,
+    learn_orient: bool,
+    select: bool,
+    on_sweep: object = None,
+    n_times: int | None = None,
+) -> None:
     """Raise if an option of :func:`~mne_kronbayes.kernel.loop.dugh` has no meaning.
 
     Parameters
