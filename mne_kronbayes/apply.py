@@ -119,9 +119,7 @@ def fit_kron_bayes(
         "on_interrupt": on_interrupt, "learn_orient": learn_orient, "select": select,
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
-    check_settings(
-        **options, learn_orient=learn_orient, select=select, buffer_size=buffer_size, depth=depth
-    )
+    check_settings(**options, buffer_size=buffer_size, depth=depth)
     check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
