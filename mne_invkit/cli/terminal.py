@@ -17,8 +17,13 @@ class _Patient:
         self._fault: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
-        self._attempt(self._stream.write, text)
+        """Write, or drop; what the stream has no code for is spelled out."""
+        try:
+            self._attempt(self._stream.write, text)
+        except UnicodeEncodeError:
+            code = self._stream.encoding
+            known = text.encode(code, "backslashreplace").decode(code)
+            self._attempt(self._stream.write, known)
         return len(text)
 
     def flush(self) -> None:

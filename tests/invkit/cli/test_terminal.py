@@ -1,5 +1,6 @@
 """What a command shows: bars, warnings, and nothing but the exit code if nobody listens."""
 
+import io
 import os
 import pty
 import re
@@ -103,6 +104,14 @@ def test_debugging_shows_where_a_warning_is_from(shop, work, capsys):
 def test_an_error_without_words_has_its_name(capsys):
     say("error", ValueError())
     assert capsys.readouterr().err == "mne-invkit: error: ValueError\n"
+
+
+def test_names_that_the_terminal_has_no_letters_for(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    with patient_streams():
+        print("sub-é.h5")
+    assert stream.buffer.getvalue() == b"sub-\\xe9.h5\n"
 
 
 def test_streams_come_back_after_an_error():
