@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +59,28 @@ def check_file(path: Path, *, folder: bool = False) -> None:
         raise PermissionError(f"{path} may not be read: ask its owner for the permission.")
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"{path} cannot be read: it is empty.")
+    if _is_fif(path):
+        _check_chain(path)
+
+
+def _check_chain(path: Path) -> None:
+    """Raise if the entries of a FIF file point in a circle, which MNE would follow for ever."""
+    seen, position = set(), 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            while position not in seen:
+                seen.add(position)
+                file.seek(position)
+                header = file.read(16)
+                if len(header) < 16:
+                    return
+                size, following = struct.unpack(">8xIi", header)
+                if following < 0:
+                    return
+                position = following or position + len(header) + size
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: it is damaged ({error}).") from error
+    raise ValueError(f"{path} cannot be read: it is damaged, its entries point in a circle.")
 
 
 def read(reader: Callable[[Path], _Read], path: Path, wanted: str) -> _Read:

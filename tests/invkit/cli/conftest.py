@@ -62,6 +62,10 @@ def shop(tmp_path_factory, simulation, forwards):
     for name in ("evoked-ave.fif", "forward-fwd.fif", "raw-raw.fif"):
         whole = (folder / name).read_bytes()
         (folder / f"half_{name}").write_bytes(whole[: len(whole) * 2 // 3])
+    circle = bytearray((folder / "evoked-ave.fif").read_bytes())
+    circle[68:72] = (36).to_bytes(4, "big")  # the third entry says that the second comes next
+    (folder / "circle-ave.fif").write_bytes(circle)
+    (folder / "zipped-ave.fif.gz").write_bytes(b"not zipped")
     (folder / "empty-ave.fif").touch()
     (folder / "text.txt").write_text("nothing that MNE reads")
     os.mkfifo(folder / "pipe.fif")

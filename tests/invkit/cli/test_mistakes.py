@@ -54,6 +54,8 @@ MISTAKES = [
     (["{half_evoked}", "{forward}", *OUT], "half_evoked-ave.fif cannot be read: it is damaged"),
     (["{evoked}", "{half_forward}", *OUT], "half_forward-fwd.fif cannot be read: it is damaged"),
     (["{half_raw}", "{forward}", *OUT], "half_raw-raw.fif cannot be read: it is damaged"),
+    (["{circle}", "{forward}", *OUT], "circle-ave.fif cannot be read: it is damaged, its entries"),
+    (["{zipped}", "{forward}", *OUT], "zipped-ave.fif.gz cannot be read: it is damaged"),
     (["{empty}", "{forward}", *OUT], "empty-ave.fif cannot be read: it is empty"),
     (["{text}", "{forward}", *OUT], "text.txt cannot be read"),
     (["{pipe}", "{forward}", *OUT], "is a pipe or a device"),
