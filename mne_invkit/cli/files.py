@@ -59,6 +59,11 @@ def check_file(path: Path, *, folder: bool = False) -> None:
         raise PermissionError(f"{path} may not be read: ask its owner for the permission.")
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"{path} cannot be read: it is empty.")
+    if path.suffix in (".h5", ".hdf5"):
+        raise ValueError(
+            f"{path} is an HDF5 file, from which MNE may run code: write what it holds as .fif, "
+            "such as by mne.write_forward_solution."
+        )
     if _is_fif(path):
         _check_chain(path)
 

@@ -141,7 +141,7 @@ def _solve(args, solver: Solver, options: dict, output: Output) -> None:
     _check_all(outputs, args, inst)
     noise_cov = args.noise_cov and read(mne.read_cov, args.noise_cov, "cov")
     if args.template:
-        first = inst[0] if names and isinstance(inst, list) else inst
+        first = inst[0] if isinstance(inst, list) else inst
         print("Preparing the template head (half a minute the first time) ...")
         forward = template_forward(first.info, spacing=args.spacing or "ico4")
     else:
@@ -169,9 +169,9 @@ def _check_all(outputs: list[Output], args, inst) -> None:
         raise ValueError("Two conditions have the same name for files: pass them one by one.")
     for output in outputs:
         output.check(args.overwrite, args.files)
-        insts = inst if isinstance(inst, list) else [inst]
-        is_complex = any(np.iscomplexobj(i.data) for i in insts if isinstance(i, mne.Evoked))
-        output.check_scalar(vector=False, is_complex=is_complex)
+    insts = inst if isinstance(inst, list) else [inst]
+    is_complex = any(np.iscomplexobj(i.data) for i in insts if isinstance(i, mne.Evoked))
+    outputs[0].check_scalar(vector=False, is_complex=is_complex)
     if args.report and not isinstance(inst, mne.Evoked):
         raise ValueError("A report shows one average: pass one --condition, or leave out --report.")
 

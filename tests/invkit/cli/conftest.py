@@ -67,6 +67,7 @@ def shop(tmp_path_factory, simulation, forwards):
     (folder / "circle-ave.fif").write_bytes(circle)
     (folder / "zipped-ave.fif.gz").write_bytes(b"not zipped")
     (folder / "empty-ave.fif").touch()
+    (folder / "hdf-fwd.h5").write_text("may run code")
     (folder / "text.txt").write_text("nothing that MNE reads")
     os.mkfifo(folder / "pipe.fif")
     return Shop(folder)

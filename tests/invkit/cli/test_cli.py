@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import mne
 import numpy as np
@@ -75,6 +76,13 @@ def test_help_loads_nothing_heavy():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("usage: mne-invkit")
     assert run.stdout.strip().endswith("[]")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"mne-invkit {version('mne-invkit')}\n"
 
 
 def test_sys_info(capsys):

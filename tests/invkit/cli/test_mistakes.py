@@ -54,6 +54,7 @@ MISTAKES = [
     (["{half_evoked}", "{forward}", *OUT], "half_evoked-ave.fif cannot be read: it is damaged"),
     (["{evoked}", "{half_forward}", *OUT], "half_forward-fwd.fif cannot be read: it is damaged"),
     (["{half_raw}", "{forward}", *OUT], "half_raw-raw.fif cannot be read: it is damaged"),
+    (["{evoked}", "{hdf}", *OUT], "hdf-fwd.h5 is an HDF5 file, from which MNE may run code"),
     (["{circle}", "{forward}", *OUT], "circle-ave.fif cannot be read: it is damaged, its entries"),
     (["{zipped}", "{forward}", *OUT], "zipped-ave.fif.gz cannot be read: it is damaged"),
     (["{empty}", "{forward}", *OUT], "empty-ave.fif cannot be read: it is empty"),
@@ -108,6 +109,7 @@ def test_input_is_never_replaced(shop, work, capsys):
         arguments = ["solve", str(data), shop["forward"], "--output", str(output), "--overwrite"]
         assert main(arguments) == 1
         assert "is one of the files to read" in capsys.readouterr().err
+        assert data.read_bytes() == Path(shop["evoked"]).read_bytes()
 
 
 def test_a_file_without_permission_is_named(shop, monkeypatch, tmp_path):
