@@ -118,6 +118,26 @@ def read(reader: Callable[[Path], _Read], path: Path, wanted: str) -> _Read:
         ) from error
 
 
+def read_forward(path: Path) -> mne.Forward:
+    """Read a forward solution.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    forward : mne.Forward
+        The forward solution.
+    """
+    forward = read(mne.read_forward_solution, path, "forward")
+    counts = [(s["nuse"], len(s["vertno"])) for s in forward["src"]]
+    if any(n != m for n, m in counts) or sum(n for n, _ in counts) != forward["nsource"]:
+        raise ValueError(f"{path} cannot be read: it is damaged, its numbers of sources differ.")
+    return forward
+
+
 def _what(path: Path) -> str | None:
     """Find what a FIF file holds, a key of the table above; None if nothing is found."""
     held = mne.what(path) if _is_fif(path) else None

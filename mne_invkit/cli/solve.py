@@ -133,7 +133,7 @@ def _solve(args, solver: Solver, options: dict, output: Output) -> None:
     """Read, solve and write."""
     import mne
 
-    from mne_invkit.cli.files import read, read_data
+    from mne_invkit.cli.files import read, read_data, read_forward
     from mne_invkit.heads.template import template_forward
 
     inst, names = read_data(args.data, args.conditions, args.tmin, args.tmax)
@@ -145,7 +145,7 @@ def _solve(args, solver: Solver, options: dict, output: Output) -> None:
         print("Preparing the template head (half a minute the first time) ...")
         forward = template_forward(first.info, spacing=args.spacing or "ico4")
     else:
-        forward = read(mne.read_forward_solution, args.forward, "forward")
+        forward = read_forward(args.forward)
     output.check_holds(forward["src"])
 
     result = solver.fit(inst, forward, noise_cov, verbose=args.solver_level, **options)

@@ -120,6 +120,14 @@ def test_a_file_without_permission_is_named(shop, monkeypatch, tmp_path):
         check_file(path)
 
 
+def test_a_forward_solution_that_contradicts_itself(shop, work, forwards, monkeypatch, capsys):
+    forward = forwards["discrete"].copy()
+    forward["src"][0]["nuse"] += 1
+    monkeypatch.setattr(mne, "read_forward_solution", lambda path: forward)
+    assert main(["solve", shop["evoked"], shop["forward"], "--output", "out.h5"]) == 1
+    assert "its numbers of sources differ" in capsys.readouterr().err
+
+
 def test_complex_values_are_refused_before_the_work(shop, work, capsys, monkeypatch):
     evoked = mne.read_evokeds(shop["evoked"], condition=1, verbose="error")
     evoked.data = evoked.data + 0j
