@@ -6,6 +6,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import toeplitz
 
 from mne_kronbayes.kernel.noise import NOISE
@@ -103,7 +104,7 @@ def check_options(
         raise TypeError(f"on_sweep must be a function or None, got {on_sweep!r}.")
 
 
-def as_covariance(noise_temporal) -> np.ndarray:
+def as_covariance(noise_temporal: ArrayLike) -> np.ndarray:
     """Return the temporal covariance of the noise as a matrix.
 
     Parameters
@@ -150,7 +151,7 @@ def _check_noise_temporal(given, n_times: int | None) -> None:
 
 
 def check_arrays(
-    data, gain, n_orient: int, noise_basis
+    data: ArrayLike, gain: ArrayLike, n_orient: int, noise_basis: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return data, gain and noise basis as arrays that fit together, or raise.
 
