@@ -106,7 +106,11 @@ def read(reader: Callable[[Path], _Read], path: Path, wanted: str) -> _Read:
         What the reader returns.
     """
     try:
-        return reader(path)
+        found = reader(path)
+        for one in found if isinstance(found, list) else [found]:
+            if hasattr(one, "get_channel_types"):
+                one.get_channel_types()  # raises if a damaged file names types that do not exist
+        return found
     except Exception as error:
         held, text = _what(path), str(error).rstrip(".") or type(error).__name__
         if held not in (None, wanted):

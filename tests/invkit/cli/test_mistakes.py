@@ -120,6 +120,14 @@ def test_a_file_without_permission_is_named(shop, monkeypatch, tmp_path):
         check_file(path)
 
 
+def test_channels_of_a_type_that_does_not_exist(shop, work, monkeypatch, capsys):
+    evoked = mne.read_evokeds(shop["evoked"], condition=1, verbose="error")
+    evoked.info["chs"][3]["kind"] = 1022383872  # as in a file of which bytes are swapped
+    monkeypatch.setattr(mne, "read_evokeds", lambda path: [evoked])
+    assert main(["solve", shop["evoked"], shop["forward"], "--output", "out.h5"]) == 1
+    assert "evoked-ave.fif cannot be read: it is damaged" in capsys.readouterr().err
+
+
 def test_a_forward_solution_that_contradicts_itself(shop, work, forwards, monkeypatch, capsys):
     forward = forwards["discrete"].copy()
     forward["src"][0]["nuse"] += 1
