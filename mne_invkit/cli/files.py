@@ -135,10 +135,18 @@ def read_forward(path: Path) -> mne.Forward:
     forward : mne.Forward
         The forward solution.
     """
-    forward = read(mne.read_forward_solution, path, "forward")
+    return read(_read_forward, path, "forward")
+
+
+def _read_forward(path: Path) -> mne.Forward:
+    """Read a forward solution whose parts do not contradict each other."""
+    forward = mne.read_forward_solution(path)
     counts = [(s["nuse"], len(s["vertno"])) for s in forward["src"]]
     if any(n != m for n, m in counts) or sum(n for n, _ in counts) != forward["nsource"]:
-        raise ValueError(f"{path} cannot be read: it is damaged, its numbers of sources differ.")
+        raise ValueError("its numbers of sources differ")
+    if not set(forward["sol"]["row_names"]) <= set(forward["info"]["ch_names"]):
+        raise ValueError("its names of channels differ")
+    forward["info"].get_channel_types()  # raises if a type does not exist
     return forward
 
 

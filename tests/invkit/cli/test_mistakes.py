@@ -128,12 +128,18 @@ def test_channels_of_a_type_that_does_not_exist(shop, work, monkeypatch, capsys)
     assert "evoked-ave.fif cannot be read: it is damaged" in capsys.readouterr().err
 
 
-def test_a_forward_solution_that_contradicts_itself(shop, work, forwards, monkeypatch, capsys):
+@pytest.mark.parametrize("what", ["numbers of sources", "names of channels"])
+def test_a_forward_solution_that_contradicts_itself(
+    shop, work, forwards, monkeypatch, capsys, what
+):
     forward = forwards["discrete"].copy()
-    forward["src"][0]["nuse"] += 1
+    if what == "numbers of sources":
+        forward["src"][0]["nuse"] += 1
+    else:
+        forward["sol"]["row_names"] = ["Fp99", *forward["sol"]["row_names"][1:]]
     monkeypatch.setattr(mne, "read_forward_solution", lambda path: forward)
     assert main(["solve", shop["evoked"], shop["forward"], "--output", "out.h5"]) == 1
-    assert "its numbers of sources differ" in capsys.readouterr().err
+    assert f"its {what} differ" in capsys.readouterr().err
 
 
 def test_complex_values_are_refused_before_the_work(shop, work, capsys, monkeypatch):
