@@ -113,7 +113,7 @@ def set_sfreq(info: mne.Info, sfreq: float) -> None:
         info["sfreq"] = sfreq
 
 
-def stc_parts(stc) -> dict:
+def stc_parts(stc: object) -> dict:
     """What an HDF5 file of an estimate holds: MNE writes it only by a library that may crash."""
     names = ("vertices", "data", "tmin", "tstep", "subject")
     return {name: getattr(stc, name) for name in names} | {"src_type": stc._src_type}

@@ -16,7 +16,6 @@ NOT_YET = (
     "mne_invkit.report",
     "mne_invkit.cli.demo",
     "mne_invkit.heads.regions",
-    "mne_kronbayes.files",
 )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import mne
 
 from mne_invkit._files import check_new, write_whole
+from mne_invkit.inverse.files import save_stc
 from mne_invkit.inverse.stc import Estimate, dense_data
 
 FORMATS = {
@@ -175,19 +176,20 @@ class Output:
         """
         self.check_scalar(stc.data.ndim == 3, stc.data.dtype.kind == "c")
         files = self.files(src.kind if src.kind == "surface" else "volume")
+        if self.ending == ".h5":
+            save_stc(stc, files[0])
+            return files
         with ExitStack() as stack:
             made = [stack.enter_context(write_whole(path)) for path in files]
             stem = made[0].with_name(self.stem.name)
-            if self.ending == ".h5":
-                stc.save(made[0], ftype="h5", overwrite=True, verbose="error")
-            elif self.ending == ".stc":
+            if self.ending == ".stc":
                 stc.save(stem, ftype="stc", overwrite=True, verbose="error")
             elif self.ending == ".gii":
                 _dense(stc, src).save_as_surface(stem, _with_whole_triangles(src))
             else:
-                _write_image(_dense(stc, src), src, made[0])
-            for path in made[1:]:  # all were written beside the first
-                os.replace(made[0].with_name(path.name), path)
+                _write_image(_dense(stc, src), src, made[0].with_name(files[0].name))
+            for path, place in zip(files, made, strict=True):  # all lie beside the first
+                os.replace(made[0].with_name(path.name), place)
         return files
 
 
