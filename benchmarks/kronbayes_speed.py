@@ -47,7 +47,7 @@ def settled(seconds: list[float], costs: list[float]) -> float:
 def time_kronbayes(data, gain, **options) -> tuple[list[float], list[float]]:
     start, seconds, costs = time.process_time(), [], []
 
-    def note(sweep, cost):
+    def note(sweep, cost, n_active):
         seconds.append(time.process_time() - start)
         costs.append(cost)
 

@@ -54,7 +54,7 @@ def is_fixed(forward: mne.Forward) -> bool:
     return forward["source_ori"] == FIFF.FIFFV_MNE_FIXED_ORI  # is_fixed_orient is not documented
 
 
-def is_in_head_frame(thing) -> bool:
+def is_in_head_frame(thing: mne.Forward | dict) -> bool:
     """Whether a forward solution or source space is in the head frame: no attribute says it."""
     return thing["coord_frame"] == FIFF.FIFFV_COORD_HEAD
 
@@ -113,7 +113,7 @@ def set_sfreq(info: mne.Info, sfreq: float) -> None:
         info["sfreq"] = sfreq
 
 
-def stc_parts(stc) -> dict:
+def stc_parts(stc: object) -> dict:
     """What an HDF5 file of an estimate holds: MNE writes it only by a library that may crash."""
     names = ("vertices", "data", "tmin", "tstep", "subject")
     return {name: getattr(stc, name) for name in names} | {"src_type": stc._src_type}

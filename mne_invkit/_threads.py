@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from threadpoolctl import ThreadpoolController
 
@@ -58,7 +58,7 @@ class _Alone:
 _ALONE = _Alone()
 
 
-def one_thread():
+def one_thread() -> AbstractContextManager[int]:
     """Hold BLAS at one thread in a context, and torch for the threads that ask for it.
 
     Returns

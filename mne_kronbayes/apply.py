@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+from inspect import signature
+from typing import Any
 
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
-from tqdm import tqdm
 
+from mne_invkit._progress import progress_bar
 from mne_invkit._threads import one_thread
 from mne_invkit.inverse.instances import check_instances, good_samples
-from mne_invkit.inverse.priors import check_pick_ori
+from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name, depth_options
 from mne_invkit.inverse.problem import Instance, InverseProblem, prepare_problem
+from mne_invkit.inverse.stc import Estimate
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_kronbayes._docs import fill_doc
@@ -117,9 +119,7 @@ def fit_kron_bayes(
         "on_interrupt": on_interrupt, "learn_orient": learn_orient, "select": select,
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
-    check_options(**options)
-    if buffer_size < 2:
-        raise ValueError(f"buffer_size must be at least 2, got {buffer_size}.")
+    check_settings(**options, buffer_size=buffer_size, depth=depth)
     check_instances(evoked)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
@@ -164,15 +164,13 @@ def _check_windows(windows: np.ndarray, problem: InverseProblem, temporal) -> No
 
 
 def _learn(windows: np.ndarray, problem: InverseProblem, options: dict) -> DughResult:
-    """Learn in one thread, with a progress bar where a terminal shows it."""
-    hidden = logger.getEffectiveLevel() > logging.INFO or None  # None: shown on a terminal
-    sweeps = tqdm(
-        total=options["max_iter"], desc="kronbayes", unit="sweep", disable=hidden, leave=False
-    )
+    """Learn in one thread, and show how it goes."""
+    sweeps = progress_bar(options["max_iter"], "kronbayes", "sweep")
 
-    def show(sweep, cost):
+    def show(sweep: int, cost: float, n_active: int) -> None:
         sweeps.update()
-        sweeps.set_postfix(cost=f"{cost:.6g}")
+        sweeps.set_postfix(cost=f"{cost:.6g}", refresh=False)
+        logger.debug("Sweep %d: cost %.8g, %d active locations", sweep, cost, n_active)
 
     with sweeps, one_thread():
         return dugh(
@@ -224,7 +222,7 @@ def apply_kron_bayes(
     rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
-):
+) -> Estimate | list[Estimate]:
     """Estimate sources by hierarchical sparse Bayesian learning (Dugh).
 
     Learns sources, temporal covariance and noise from the data.
@@ -270,9 +268,28 @@ def apply_kron_bayes(
     ).stc  # fmt: skip
 
 
+def check_settings(**options: Any) -> None:
+    """Raise if an option has no meaning, whatever the data.
+
+    Parameters
+    ----------
+    **options
+        Options of :func:`fit_kron_bayes`.
+    """
+    all_options = {name: p.default for name, p in signature(fit_kron_bayes).parameters.items()}
+    all_options |= options
+    checked = signature(check_options).parameters.keys() & all_options
+    check_options(**{name: all_options[name] for name in checked})
+    if all_options["buffer_size"] < 2:
+        raise ValueError(f"buffer_size must be at least 2, got {all_options['buffer_size']}.")
+    check_pick_ori_name(all_options["pick_ori"])
+    depth_options(all_options["depth"])
+
+
 SOLVER = Solver(
     name="kronbayes",
     fit=fit_kron_bayes,
+    check=check_settings,
     description="Sparse Bayesian learning of sources, temporal covariance and noise (Dugh)",
     result=KronBayesResult,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import mne
 import numpy as np
@@ -15,10 +15,13 @@ from mne_invkit._docs import fill_doc
 from mne_invkit.inverse.files import read_parts, unpack
 from mne_invkit.inverse.problem import InverseProblem
 from mne_invkit.inverse.result import BaseResult, code_of
-from mne_invkit.inverse.stc import place_data
+from mne_invkit.inverse.stc import Estimate, place_data
 from mne_kronbayes.files import pack_learned, unpack_learned
 from mne_kronbayes.kernel.result import DughResult
 from mne_kronbayes.windows import join_windows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +68,7 @@ class KronBayesResult(BaseResult):
         """Values over all times of the data, of which `make` returns those of a window."""
         return join_windows(make, len(self.problem.times), self.learned.n_times)
 
-    def average(self):
+    def average(self) -> Estimate:
         """Estimate the sources of the average over trials.
 
         Returns
@@ -78,7 +81,7 @@ class KronBayesResult(BaseResult):
 
     # %% Uncertainty
 
-    def std(self):
+    def std(self) -> Estimate:
         """Posterior standard deviation of the estimate, given all that was learned.
 
         Returns
@@ -106,7 +109,7 @@ class KronBayesResult(BaseResult):
             vector=pick_ori == "vector", sparse=self.settings.get("sparse", False),
         )  # fmt: skip
 
-    def interval(self, level: float = 0.95, *, trial: int = 0) -> tuple:
+    def interval(self, level: float = 0.95, *, trial: int = 0) -> tuple[Estimate, Estimate]:
         """Credible interval of each amplitude, given all that was learned.
 
         Parameters
@@ -187,7 +190,7 @@ class KronBayesResult(BaseResult):
 
     # %% Figures
 
-    def plot_convergence(self):
+    def plot_convergence(self) -> Figure:
         """Draw the cost over sweeps.
 
         Returns
@@ -199,7 +202,7 @@ class KronBayesResult(BaseResult):
 
         return plot_convergence(self.cost)
 
-    def plot_temporal_covariance(self):
+    def plot_temporal_covariance(self) -> Figure:
         """Draw the learned temporal covariance and the correlation over lags.
 
         Returns
@@ -212,7 +215,7 @@ class KronBayesResult(BaseResult):
         times = self.problem.times[: self.learned.n_times]
         return plot_temporal_covariance(self.temporal_covariance, times)
 
-    def figures(self) -> dict:
+    def figures(self) -> dict[str, Figure]:
         """Return the figures that a report adds, by title."""
         return {"temporal covariance": self.plot_temporal_covariance()}
 

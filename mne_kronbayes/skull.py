@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import mne
 import numpy as np
@@ -26,7 +27,7 @@ def learn_skull(
     *,
     bounds: tuple[float, float] = (0.25, 4.0),
     verbose=None,
-    **options,
+    **options: Any,
 ) -> tuple[mne.Forward, float]:
     """Learn from EEG how well the skull conducts, and change the forward solution accordingly.
 

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
+from mne_invkit.inverse.stc import Estimate
 from mne_kronbayes._docs import fill_doc
 from mne_kronbayes.apply import fit_kron_bayes
 
@@ -35,7 +36,7 @@ def apply_kron_bayes_epochs(
     rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
-) -> list | Iterator:
+) -> list[Estimate] | Iterator[Estimate]:
     """Estimate the sources of each epoch, learning from all epochs together.
 
     All epochs share sources, temporal covariance and noise.
@@ -122,7 +123,7 @@ def apply_kron_bayes_raw(
     rank: dict | str | None = None,
     pick_ori: str | None = None,
     verbose=None,
-):
+) -> Estimate:
     """Estimate the sources of continuous data, learning from all windows together.
 
     The recording is cut into windows of `buffer_size` samples, which are treated as trials:

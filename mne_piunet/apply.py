@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 import mne
 import numpy as np
-from mne.utils import verbose, warn
+from mne.utils import logger, verbose, warn
 
+from mne_invkit._progress import progress_bar
 from mne_invkit.inverse.instances import check_instances, good_samples, naves, own_instances, pieces
-from mne_invkit.inverse.priors import check_pick_ori
+from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
-from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.stc import Estimate, make_stc
 from mne_invkit.inverse.values import check_amplitudes
 from mne_invkit.solvers.registry import Solver
 from mne_piunet._docs import fill_doc
-from mne_piunet.inference import check_n_jobs
+from mne_piunet.inference import check_n_jobs, find_backend
 from mne_piunet.operator import PIUNet, make_piunet
-from mne_piunet.weights import Weights
+from mne_piunet.weights import Weights, load_piunet
 
 
 @verbose
@@ -76,9 +79,11 @@ def fit_piunet(
     operator = _prepare(info, forward, pick_ori, run, prepared)
     problem = operator.problem.with_data(evoked)
     found = np.empty((len(problem.data), problem.gain.shape[1], len(problem.times)), np.float32)
-    estimates = _estimates(operator, problem, good_samples(problem.insts[0]), run, set())
-    for trial, estimate in zip(found, estimates, strict=True):
-        trial[:] = estimate
+    with _bar(len(problem.data) * len(problem.times)) as bar:
+        shown, good = run | {"on_batch": bar.update}, good_samples(problem.insts[0])
+        estimates = _estimates(operator, problem, good, shown, set())
+        for trial, estimate in zip(found, estimates, strict=True):
+            trial[:] = estimate
     network = operator.network
     settings = {
         **run,
@@ -103,7 +108,7 @@ def apply_piunet(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-):
+) -> Estimate | list[Estimate]:
     """Estimate sources by 3D-PIUNet, a learned inverse solution for any head and montage.
 
     :func:`fit_piunet` also returns residual and explained variance, :func:`apply_piunet_epochs`
@@ -151,7 +156,7 @@ def apply_piunet_epochs(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-) -> list | Iterator:
+) -> list[Estimate] | Iterator[Estimate]:
     """Estimate the sources of each epoch by 3D-PIUNet.
 
     Parameters
@@ -189,8 +194,11 @@ def apply_piunet_epochs(
     operator = _prepare(epochs.info, forward, pick_ori, run, prepared)
     (epochs,) = insts = own_instances(epochs)
     operator.problem.check_fits(insts)
-    stcs = _stcs(operator, _whitened(operator.problem, epochs), pick_ori, run)
-    return stcs if return_generator else list(stcs)
+    problems = _whitened(operator.problem, epochs)
+    if return_generator:
+        return _stcs(operator, problems, pick_ori, run)
+    with _bar(len(epochs) * len(epochs.times)) as bar:
+        return list(_stcs(operator, problems, pick_ori, run | {"on_batch": bar.update}))
 
 
 @verbose
@@ -210,7 +218,7 @@ def apply_piunet_raw(
     n_jobs: int | None = None,
     rank: dict | str | None = None,
     verbose=None,
-):
+) -> Estimate:
     """Estimate the sources of continuous data by 3D-PIUNet.
 
     Parameters
@@ -252,7 +260,8 @@ def apply_piunet_raw(
     span = dict(start=first, stop=last)
     operator.problem.check_fits((raw,), **span)
     problems = _whitened(operator.problem, raw, **span, size=buffer_size)
-    parts = list(_stcs(operator, problems, pick_ori, run))
+    with _bar(last - first) as bar:
+        parts = list(_stcs(operator, problems, pick_ori, run | {"on_batch": bar.update}))
     whole = parts[0]
     data = np.concatenate([part.data for part in parts], axis=-1)
     return type(whole)(data, whole.vertices, whole.tmin, 1 / raw.info["sfreq"], whole.subject)
@@ -291,6 +300,9 @@ def _check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
+_bar = partial(progress_bar, name="piunet", unit="sample")
+
+
 def _estimates(
     operator: PIUNet, problem: InverseProblem, good: np.ndarray, run: dict, told: set
 ) -> Iterator[np.ndarray]:
@@ -301,7 +313,10 @@ def _estimates(
             if text not in told:
                 warn(text)
             told.add(text)
-        yield operator.estimate(data, noise_power=1 / nave, **run)
+        begin = perf_counter()
+        found = operator.estimate(data, noise_power=1 / nave, **run)
+        logger.debug("%d samples took %.2f s", data.shape[1], perf_counter() - begin)
+        yield found
 
 
 def _stcs(
@@ -319,9 +334,39 @@ def _stcs(
             yield make_stc(problem, found, pick_ori=pick_ori)
 
 
+@fill_doc
+def check_settings(
+    *,
+    pick_ori: str | None = None,
+    model: str | Path | Weights = "default",
+    backend: str = "auto",
+    batch_size: int = 16,
+    n_jobs: int | None = None,
+    rank: dict | str | None = None,
+) -> None:
+    """Raise if an option has no meaning, whatever the data.
+
+    Parameters
+    ----------
+    %(ori)s
+    %(model)s
+    %(backend)s
+    %(batch_size)s
+    %(n_jobs)s
+    rank : dict | str | None
+        Not checked: it depends on the data.
+    """
+    check_pick_ori_name(pick_ori)
+    _check_count("batch_size", batch_size)
+    check_n_jobs(n_jobs)
+    load_piunet(model)
+    find_backend(backend)
+
+
 SOLVER = Solver(
     name="piunet",
     fit=fit_piunet,
+    check=check_settings,
     description="Learned correction of what physics finds (3D-PIUNet)",
     needs=("torch", "onnxruntime"),
 )

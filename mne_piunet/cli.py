@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def add_commands(commands, common) -> None:
+def add_commands(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add the commands of this package.
 
     Parameters

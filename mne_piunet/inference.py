@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -15,10 +18,13 @@ from mne_piunet.files import check_file
 from mne_piunet.kernel.inputs import MASK, N_INPUTS
 from mne_piunet.weights import Weights
 
+if TYPE_CHECKING:
+    from mne_piunet.net.unet import UNet
+
 # %% Backends
 
 
-def torch_network(weights: Weights):
+def torch_network(weights: Weights) -> UNet:
     """Build the network of a model in torch, ready to be used.
 
     Parameters
@@ -59,9 +65,28 @@ def _run_by_torch(weights: Weights) -> Callable:
     return run
 
 
-def _run_by_onnxruntime(weights: Weights) -> Callable:
+def import_onnxruntime() -> ModuleType:
+    """Import onnxruntime without its telemetry.
+
+    From version 1.29 on, onnxruntime tells Microsoft of the computer and of the networks that it
+    runs, unless ``ORT_DISABLE_TELEMETRY=1`` stands in the environment before it is imported. So it
+    is set here, for this process and those that it starts. Set it to 0 yourself to allow that.
+
+    Returns
+    -------
+    onnxruntime : module
+        The package.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+        onnxruntime.disable_telemetry_events()  # older versions on Windows know this only
+    return onnxruntime
+
+
+def _run_by_onnxruntime(weights: Weights) -> Callable:
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # batches run side by side
     check_file(
@@ -120,7 +145,7 @@ class Network:
 
     def __init__(self, weights: Weights, backend: str = "auto"):
         self.weights = weights
-        self.backend = _installed(backend)
+        self.backend = find_backend(backend)
         self._run = BACKENDS[self.backend](weights)
 
     def __call__(self, inputs: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -146,8 +171,19 @@ class Network:
         return {**self.__dict__, "_run": None}
 
 
-def _installed(backend: str) -> str:
-    """Find a backend, or raise."""
+@fill_doc
+def find_backend(backend: str) -> str:
+    """Find a backend that is installed, or raise.
+
+    Parameters
+    ----------
+    %(backend)s
+
+    Returns
+    -------
+    name : "torch" | "onnxruntime"
+        The backend.
+    """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
     for name in BACKENDS:

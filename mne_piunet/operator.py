@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 
 import mne
 import numpy as np
@@ -61,6 +63,7 @@ class PIUNet(Saved):
         noise_power: float = 1.0,
         batch_size: int = 16,
         n_jobs: int | None = None,
+        on_batch: Callable[[int], object] | None = None,
     ) -> np.ndarray:
         """Estimate all components from whitened data, separately for each sample.
 
@@ -74,6 +77,9 @@ class PIUNet(Saved):
         %(batch_size)s
         n_jobs : int | None
             Number of threads. None is that of the operator.
+        on_batch : callable | None
+            Called with the number of samples of each batch that is done, by the thread that did
+            it.
 
         Returns
         -------
@@ -93,6 +99,8 @@ class PIUNet(Saved):
             moments = output[:, :3, self.voxel_model.columns].transpose(2, 0, 1)
             moments = self.gather.run(moments, data[:, some])
             found[:, some] = (axes @ moments.transpose(0, 2, 1)).reshape(-1, len(some))
+            if on_batch is not None:
+                on_batch(len(some))
 
         batches = [loud[k : k + batch_size] for k in range(0, len(loud), batch_size)]
         run_side_by_side(solve, batches, self.n_jobs if n_jobs is None else n_jobs)
@@ -247,6 +255,7 @@ def make_piunet(
     )
     positions = problem.forward["source_rr"]
     _check_domain(len(problem.gain), positions)
+    begin = perf_counter()
     free = problem.n_orient == 3
     voxel_model = make_voxel_model(
         xyz_gain(problem) if free else problem.gain,
@@ -256,6 +265,11 @@ def make_piunet(
         multiple=weights.multiple,
     )
     gather = make_gather(problem.gain, positions, voxel_model.grid, voxel_model.pursuit)
+    logger.debug(
+        "Prepared %d voxels, of a grid of %s, in %d blocks and %.1f s",
+        len(voxel_model.voxels), voxel_model.grid.shape, voxel_model.blocks.voxels.shape[1],
+        perf_counter() - begin,
+    )  # fmt: skip
     operator = PIUNet(problem, voxel_model, gather, network, n_jobs)
     logger.info("Prepared %s", operator)
     return operator

@@ -13,7 +13,7 @@ from mne_piunet.kernel.inputs import VoxelModel
 from mne_piunet.kernel.pursuit import Pursuit
 
 
-def pack_kernel(part):
+def pack_kernel(part: object) -> object:
     """Take apart what the kernel prepares.
 
     Parameters

@@ -52,7 +52,7 @@ def hooks(
         yield
 
 
-def first_tensor(output, name: str) -> Tensor:
+def first_tensor(output: object, name: str) -> Tensor:
     """Return the output of a layer, or the tensor that a tuple or list begins with."""
     first = _first(output)
     if not isinstance(first, Tensor):
@@ -67,7 +67,7 @@ def _first(output):
     return output[0] if type(output) in (tuple, list) and output else output
 
 
-def with_first(output, first: Tensor):
+def with_first(output: object, first: Tensor) -> object:
     """Return the output of a layer with another tensor in place of its first one."""
     return first if isinstance(output, Tensor) else type(output)([first, *output[1:]])
 

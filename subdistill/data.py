@@ -9,6 +9,7 @@ tensors (arguments by name). A batch of several inputs without targets is theref
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), {}
 
 
-def call(model: nn.Module, inputs: Inputs):
+def call(model: nn.Module, inputs: Inputs) -> Any:
     """Return the output of a model.
 
     Parameters

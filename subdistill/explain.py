@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from subdistill._docs import fill_doc
 from subdistill.data import batches, call, device_of
 from subdistill.models import frozen, unwrap
 from subdistill.subtask import Classes, Subtask, check_labels, choose
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Function of model, inputs and classes; returns attributions of the shape of the inputs."""
@@ -301,7 +304,7 @@ def mark_effect(
 # %% Pictures
 
 
-def plot_heatmaps(images: Tensor, maps: Mapping[str, Tensor]):
+def plot_heatmaps(images: Tensor, maps: Mapping[str, Tensor]) -> Figure:
     """Draw images and heatmaps, with one row for each image.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,7 @@ def _onnx(student: nn.Module, path: Path, inputs: Inputs) -> Tensor:
 
     Inputs have the names of the keyword arguments, or else ``inputs``, ``inputs_1`` and so on.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it tells Microsoft of what it runs
     import onnxruntime
 
     args, kwargs = arguments(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -274,7 +275,7 @@ def fit_subspaces(
     method: str | Basis = "prca",
     *,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> dict[str, Subspace]:
     """Find subspaces of several layers in one pass over the data.
 

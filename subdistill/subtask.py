@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class Subtask(nn.Module):
         super().__init__()
         self.model, self.classes = model, classes
 
-    def forward(self, *args, **kwargs) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the logits of the subtask; the arguments are those of the model."""
         return choose(self.model(*args, **kwargs), self.classes)
 

@@ -103,7 +103,7 @@ def test_kernels_see_arrays_only(module):
 
 
 LAYERS = [
-    {"_mne", "_docs", "_files", "_html", "_threads"},
+    {"_mne", "_docs", "_files", "_html", "_progress", "_threads"},
     {"_hdf5"},
     {"heads", "inverse"},
     {"metrics"},
@@ -182,3 +182,55 @@ def test_import_is_light(package, heavy):
     code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_whoever_imports_onnxruntime_turns_its_telemetry_off():
+    texts = [path.read_text(encoding="utf-8") for path in MODULES.values()]
+    imports = [text for text in texts if "import onnxruntime\n" in text]
+    assert len(imports) == 2  # siblings cannot share it
+    for text in imports:
+        before = text[: text.index("import onnxruntime\n")]
+        assert 'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")' in before
+
+
+WITHOUT_EXTRAS = """
+import sys
+extras = ["torch", "onnx", "onnxruntime", "onnxscript", "lightning_fabric", "safetensors", "ot",
+          "pyvista", "timm", "torchvision", "captum", "zennit", "yaml", "mne_bids"]
+
+class NotInstalled:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in extras:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NotInstalled)
+from mne_invkit import *
+from mne_kronbayes import *
+from mne_piunet import *
+import subdistill
+from mne_invkit.cli import main
+def distill():
+    return subdistill.distill
+for attempt in (lambda: finetune_piunet(None, path="a.safetensors"), distill):
+    try:
+        attempt()
+    except ImportError as error:
+        print(error)
+for command in (["export-piunet", "run", "a.safetensors"], ["train-piunet", "run"],
+                ["distill-vision", "run"]):
+    assert main(command) == 1
+"""
+
+
+def test_without_extras_all_can_be_imported_and_the_rest_names_them(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    for lines, extras in (
+        (run.stdout.splitlines(), ["train", "train"]),
+        (run.stderr.splitlines(), ["train", "train", "vision"]),
+    ):
+        for line, extra in zip(lines, extras, strict=True):
+            assert f'needs pip install "mne-invkit[{extra}]"' in line
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The table of inputs in docs/reliability.md names tests that exist, and none twice for one input."""
+"""The table of inputs in docs/reliability.md names tests that exist, and each input once."""
 
 import ast
 import re

@@ -1,38 +1,53 @@
-"""Command ``solve``: a source estimate of the user's own files."""
+"""Command ``solve``: source estimates of the user's own files."""
 
 from __future__ import annotations
 
+import argparse
 import inspect
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mne_invkit._files import check_new
-from mne_invkit.cli.files import read
-
 if TYPE_CHECKING:
-    import mne
+    from mne_invkit.cli.export import Output
+    from mne_invkit.solvers.registry import Solver
 
-_PYTHON = {"None": "null", "True": "true", "False": "false"}
+_SPACINGS = ("ico2", "ico3", "ico4", "ico5", "oct4", "oct5", "oct6", "all")
+_ENDS = r"([-_](ave|epo|eeg|meg|raw))?(\.fif(\.gz)?|\.\w+)$"
 
 
-def add_command(commands, common) -> None:
+def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add ``solve`` to the commands. `common` has the options that all commands share."""
-    parser = commands.add_parser("solve", parents=[common], help="source estimate of your data")
-    parser.add_argument("evoked", type=Path, help="file with Evokeds (-ave.fif)")
-    parser.add_argument("forward", type=Path, help="forward solution (-fwd.fif)")
-    parser.add_argument("noise_cov", type=Path, help="noise covariance (-cov.fif)")
+    parser = commands.add_parser("solve", parents=[common], help="source estimates of your data")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE",
+        help="data (-ave.fif, -epo.fif or continuous data in any format of MNE), forward solution "
+        "(-fwd.fif; none with --template) and noise covariance of single trials (-cov.fif; default:"
+        " an ad hoc one), in this order",
+    )  # fmt: skip
+    parser.add_argument("--template", action="store_true", help="take the head without an MRI")
+    parser.add_argument(
+        "--spacing", choices=_SPACINGS, help="source space of the template (default: ico4)"
+    )
     parser.add_argument("--method", default="kronbayes", help="solver (default: %(default)s)")
-    parser.add_argument("--condition", help="name or number, from 0, of the Evoked (default: 0)")
+    parser.add_argument(
+        "--condition", dest="conditions", action="append", default=[],
+        help="name, or for averages number from 0; repeat for more (default: the first average, "
+        "all epochs)",
+    )  # fmt: skip
     parser.add_argument("--tmin", type=float, help="start of the window in s")
     parser.add_argument("--tmax", type=float, help="end of the window in s")
     parser.add_argument(
         "--set", dest="options", action="append", default=[], metavar="NAME=VALUE",
-        help="option of the solver, such as temporal=full or depth=0.5; repeat for more",
+        help="option of the solver, such as temporal=full, depth=0.5 or select=yes; repeat for "
+        "more",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, help="file to write (default: EVOKED-METHOD-stc.h5)")
-    parser.add_argument("--report", type=Path, help="report to write as well (.html)")
+    parser.add_argument(
+        "--output", type=Path,
+        help="file to write: .h5, .stc, .nii, .nii.gz or .gii; of several estimates each gets a "
+        "file with its name (default: DATA-METHOD-stc.h5)",
+    )  # fmt: skip
+    parser.add_argument("--report", type=Path, help="report of one average to write (.html)")
     parser.add_argument("--subject", help="FreeSurfer subject for the pictures of the report")
     parser.add_argument("--subjects-dir", type=Path, help="folder of the FreeSurfer subjects")
     parser.add_argument("--overwrite", action="store_true", help="replace existing output")
@@ -40,72 +55,135 @@ def add_command(commands, common) -> None:
 
 
 def _run(args) -> None:
-    import mne
-
-    from mne_invkit.report import make_report
+    from mne_invkit.cli.options import read_options
     from mne_invkit.solvers.registry import get_solver
 
     solver = get_solver(args.method)
-    options = dict(_option(text) for text in args.options)
-    _check_options(solver, options)
-    for path in (args.evoked, args.forward, args.noise_cov):
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
-    stem = re.sub(r"([-_]ave)?\.fif(\.gz)?$", "", args.evoked.name)
-    output = args.output or args.evoked.with_name(f"{stem}-{args.method}-stc.h5")
-    if output.suffix != ".h5":
-        raise ValueError(f"--output must end in .h5, a format for all estimates; got {output}.")
-    if args.report and args.report.suffix != ".html":
-        raise ValueError(f"--report must end in .html; got {args.report}.")
-    for path in filter(None, (output, args.report)):
-        check_new(path, args.overwrite, how="--overwrite")
-    evoked = _read_evoked(args)
-    forward = read(mne.read_forward_solution, args.forward)
-    noise_cov = read(mne.read_cov, args.noise_cov)
-    result = solver.fit(evoked, forward, noise_cov, verbose="INFO", **options)
-    result.stc.save(output, ftype="h5", overwrite=True)
-    print(f"{args.method} explains {result.explained_variance:.1f}% of the whitened data: {output}")
-    if args.report:
-        report = make_report(
-            {args.method: result}, evoked, forward, subject=args.subject,
-            subjects_dir=args.subjects_dir,
-        )  # fmt: skip
-        report.save(args.report, open_browser=False, overwrite=True)
-        print(f"Report: {args.report}")
+    _name_files(args)
+    output = _check_outputs(args)
+    options = read_options(solver, args.options)
+    output.check_scalar(options.get("pick_ori") == "vector", is_complex=False)
+    _check_solver(solver, args)
+    _check_inputs(args)
+    _solve(args, solver, options, output)
 
 
-def _option(text: str) -> tuple[str, object]:
-    """Name and value of ``NAME=VALUE``. The value is Python or JSON, or else a string."""
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise ValueError(f"--set takes NAME=VALUE, got {text!r}.")
-    try:
-        return name, json.loads(_PYTHON.get(value, value))
-    except json.JSONDecodeError:
-        return name, value
+# %% Before anything is read
 
 
-def _check_options(solver, options: dict) -> None:
-    """Raise for an option that the solver does not have."""
-    parameters = inspect.signature(solver.fit).parameters.values()
-    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "verbose"]
-    unknown = sorted(set(options).difference(names))
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+def _name_files(args) -> None:
+    """Tell the files apart by their order."""
+    data, forward, noise_cov, *more = [*args.files, None, None]
+    if args.template:
+        more, forward, noise_cov = [noise_cov, *more], None, forward
+    if any(more):
+        role = "with --template" if args.template else "the last is the noise covariance"
         raise ValueError(
-            f"{solver.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(names))}."
+            f"There are {len(args.files)} files, too many ({role}): pass the data, the forward "
+            "solution (none with --template) and the noise covariance."
         )
+    if forward is None and not args.template:
+        raise ValueError(
+            "There is no forward solution: pass its file (-fwd.fif) after the data, or, for EEG "
+            "without an MRI, --template."
+        )
+    args.data, args.forward, args.noise_cov = data, forward, noise_cov
 
 
-def _read_evoked(args) -> mne.Evoked:
-    """Read the condition that the user asked for and crop it."""
+def _check_outputs(args) -> Output:
+    """Find where the estimate goes; raise if it, or the report, cannot be written."""
+    from mne_invkit.cli.export import Output, check_output
+
+    stem = re.sub(_ENDS, "", args.data.name)
+    default = args.data.parent / f"{stem}-{args.method}-stc.h5"
+    output = Output.parse(args.output or default)
+    output.check(args.overwrite, args.files)
+    if args.report:
+        if args.report.suffix != ".html":
+            raise ValueError(f"--report must end in .html; got {args.report}.")
+        check_output(args.report, args.overwrite, args.files)
+    return output
+
+
+def _check_solver(solver: Solver, args) -> None:
+    """Raise if the solver cannot run."""
+    if solver.missing:
+        raise ImportError(f"{solver.name} needs {solver.missing}: install one of them by pip.")
+    *_, noise_cov = list(inspect.signature(solver.fit).parameters.values())[:3]
+    if args.noise_cov is None and noise_cov.default is noise_cov.empty:
+        raise ValueError(f"{solver.name} needs a noise covariance: pass its file (-cov.fif).")
+
+
+def _check_inputs(args) -> None:
+    """Raise unless the files are there."""
+    from mne_invkit.cli.files import check_file
+
+    if args.spacing and not args.template:
+        raise ValueError("--spacing is that of the template: pass --template as well, or neither.")
+    if args.subjects_dir is not None and not args.subjects_dir.is_dir():
+        raise FileNotFoundError(f"There is no folder {args.subjects_dir} (--subjects-dir).")
+    for path in args.files:
+        check_file(path, folder=path is args.data)
+
+
+# %% The work
+
+
+def _solve(args, solver: Solver, options: dict, output: Output) -> None:
+    """Read, solve and write."""
     import mne
 
-    evokeds = read(mne.read_evokeds, args.evoked)
-    wanted, names = args.condition or "0", [evoked.comment for evoked in evokeds]
-    if args.condition in names:
-        evoked = evokeds[names.index(args.condition)]
-    elif wanted.isdecimal() and int(wanted) < len(evokeds):
-        evoked = evokeds[int(wanted)]
+    from mne_invkit.cli.files import read, read_data, read_forward
+    from mne_invkit.heads.template import template_forward
+
+    inst, names = read_data(args.data, args.conditions, args.tmin, args.tmax)
+    outputs = [output.named(name) for name in names] or [output]
+    _check_all(outputs, args, inst)
+    noise_cov = args.noise_cov and read(mne.read_cov, args.noise_cov, "cov")
+    if args.template:
+        first = inst[0] if isinstance(inst, list) else inst
+        print("Preparing the template head (half a minute the first time) ...")
+        forward = template_forward(first.info, spacing=args.spacing or "ico4")
     else:
-        raise ValueError(f"{args.evoked} has no condition {wanted!r}, but {names}.")
-    return evoked.crop(args.tmin, args.tmax)
+        forward = read_forward(args.forward)
+    output.check_holds(forward["src"])
+
+    result = solver.fit(inst, forward, noise_cov, verbose=args.solver_level, **options)
+    stcs = result.stc if names else [result.stc]
+    written = [o.write(stc, forward["src"]) for o, stc in zip(outputs, stcs, strict=True)]
+    print(f"{solver.name} explains {result.explained_variance:.1f}% of the whitened data.")
+    files = [str(path) for paths in written for path in paths]
+    more = f" and {len(files) - 4} more" if len(files) > 4 else ""
+    print(f"Estimate in {result.unit}: {', '.join(files[:4])}{more}")
+    if args.report:
+        _write_report(args, solver.name, result, inst, forward)
+
+
+def _check_all(outputs: list[Output], args, inst) -> None:
+    """Raise if one of several estimates, or the report, cannot be written."""
+    import mne
+    import numpy as np
+
+    files = [path for output in outputs for path in output.files()]
+    if len(set(files)) < len(files):
+        raise ValueError("Two conditions have the same name for files: pass them one by one.")
+    for output in outputs:
+        output.check(args.overwrite, args.files)
+    insts = inst if isinstance(inst, list) else [inst]
+    is_complex = any(np.iscomplexobj(i.data) for i in insts if isinstance(i, mne.Evoked))
+    outputs[0].check_scalar(vector=False, is_complex=is_complex)
+    if args.report and not isinstance(inst, mne.Evoked):
+        raise ValueError("A report shows one average: pass one --condition, or leave out --report.")
+
+
+def _write_report(args, name: str, result, evoked, forward) -> None:
+    """Write a report."""
+    from mne_invkit._files import write_whole
+    from mne_invkit.report import make_report
+
+    report = make_report(
+        {name: result}, evoked, forward, subject=args.subject, subjects_dir=args.subjects_dir
+    )
+    with write_whole(args.report) as made:
+        report.save(made, open_browser=False, overwrite=True)
+    print(f"Report: {args.report}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from importlib.metadata import version
 
 
-def add_command(commands, common) -> None:
+def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add ``sys-info`` to the commands. `common` has the options that all commands share."""
     parser = commands.add_parser("sys-info", parents=[common], help="versions and solvers")
     parser.set_defaults(run=_run)

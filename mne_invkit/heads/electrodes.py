@@ -90,7 +90,7 @@ def place_electrodes(
         names = [info["ch_names"][k] for k in picks[bad]]
         raise ValueError(
             f"{len(names)} EEG channels have no position ({', '.join(names[:5])}...): set the "
-            'montage of your cap first, such as inst.set_montage("standard_1005"), or drop these '
+            'montage of your cap first, such as inst.set_montage("biosemi64"), or drop these '
             "channels with inst.drop_channels."
         )
     skin = bem["surfs"][0]  # the outermost comes first

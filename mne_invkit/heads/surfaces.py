@@ -32,7 +32,9 @@ def icosphere(n_subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
     return rr, tris
 
 
-def radii(origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.ndarray):
+def radii(
+    origin: np.ndarray, directions: np.ndarray, rr: np.ndarray, tris: np.ndarray
+) -> np.ndarray:
     """Distance from `origin` to the outermost crossing of a surface along each unit direction.
 
     Write a direction as ``u a + v b + w c``, with the corners a, b, c of a triangle as seen from
@@ -88,7 +90,7 @@ def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
     return center, float(np.sqrt(solution[3] + center @ center))
 
 
-def on_surface(origin, directions, surface) -> np.ndarray:
+def on_surface(origin: np.ndarray, directions: np.ndarray, surface: dict) -> np.ndarray:
     """Points where rays from `origin` leave a surface, shape (n, 3)."""
     r = radii(origin, directions, surface["rr"], surface["tris"])
     return origin + r[:, None] * directions

@@ -8,13 +8,13 @@ import mne
 import numpy as np
 
 from mne_invkit._docs import fill_doc
-from mne_invkit.inverse.problem import InverseProblem
+from mne_invkit.inverse.problem import Instance, InverseProblem
 
 
 @fill_doc
 def make_residual(
     problem: InverseProblem, amplitudes: Iterable[np.ndarray], active: np.ndarray | None = None
-):
+) -> Instance:
     """Data minus the field of the sources, all projectors applied.
 
     Parameters

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 import h5io
 import h5py
@@ -27,6 +27,11 @@ from mne_invkit.inverse.packing import (
     unpack_source_spaces,
 )
 from mne_invkit.inverse.problem import InverseProblem
+
+if TYPE_CHECKING:
+    from mne_invkit.inverse.stc import Estimate
+
+_Made = TypeVar("_Made")
 
 _FORWARD = ("source_rr", "source_nn", "nsource", "source_ori", "surf_ori", "coord_frame", "nchan")
 _AS_THEY_ARE = ("data", "gain", "source_std", "whitener", "projector", "times", "nave")
@@ -69,7 +74,7 @@ def read_parts(fname: str | Path) -> tuple[str, dict]:
     return (KIND, read_first(path)) if is_first else read_plain(path)
 
 
-def unpack(fname: str | Path, make: Callable, parts: dict):
+def unpack(fname: str | Path, make: Callable[[dict], _Made], parts: dict) -> _Made:
     """Make a result or an operator of its parts; the error names the file if they are others.
 
     Parameters
@@ -92,7 +97,7 @@ def unpack(fname: str | Path, make: Callable, parts: dict):
         raise ValueError(f"{fname} holds other parts than expected: {error!r}") from error
 
 
-def save_stc(stc, fname: str | Path) -> None:
+def save_stc(stc: Estimate, fname: str | Path) -> None:
     """Save an estimate whole or not at all, as ``stc.save(fname, ftype="h5")`` does.
 
     MNE writes to the disk by a library that crashes the process where it is full.

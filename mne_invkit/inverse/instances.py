@@ -12,7 +12,7 @@ from mne_invkit._mne import bad_spans
 _PIECE = 10_000  # samples of Raw in memory at a time
 
 
-def check_instances(inst) -> tuple:
+def check_instances(inst: object) -> tuple:
     """Return the data as a tuple of one Epochs or Raw, or of one or more Evokeds."""
     if isinstance(inst, (mne.Evoked, mne.BaseEpochs, mne.io.BaseRaw)):
         insts = (inst,)
@@ -60,7 +60,7 @@ def _check_average(evoked: mne.Evoked) -> None:
         )
 
 
-def own_instances(inst) -> tuple:
+def own_instances(inst: object) -> tuple:
     """Copies of the data, without bad epochs: the user's own objects stay as they are."""
     insts = tuple(inst.copy() for inst in check_instances(inst))
     for inst in insts:
@@ -86,7 +86,9 @@ def naves(insts: tuple) -> list[float]:
     return [1.0] * (len(insts[0]) if isinstance(insts[0], mne.BaseEpochs) else 1)
 
 
-def good_samples(inst) -> np.ndarray:
+def good_samples(
+    inst: mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw,
+) -> np.ndarray:
     """Which samples are outside of segments that annotations call bad.
 
     Parameters
@@ -112,7 +114,12 @@ def good_samples(inst) -> np.ndarray:
 
 
 def pieces(
-    inst, ch_names: list[str], *, start: int = 0, stop: int | None = None, size: int = _PIECE
+    inst: mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw,
+    ch_names: list[str],
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    size: int = _PIECE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Read data piece by piece, so that those on disk never fill the memory.
 

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import mne
 import numpy as np
 
 from mne_invkit._mne import set_sfreq
+
+_Read = TypeVar("_Read")
 
 Instance = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
 
@@ -220,7 +223,7 @@ def to_fif(save: Callable, name: str) -> bytes:
         return path.read_bytes()
 
 
-def from_fif(contents: bytes, read: Callable, name: str):
+def from_fif(contents: bytes, read: Callable[[Path], _Read], name: str) -> _Read:
     """Object that a function reads from a file of these contents.
 
     Parameters

@@ -65,6 +65,18 @@ def loose_by_kind(
     return loose
 
 
+def check_pick_ori_name(pick_ori: str | None) -> None:
+    """Raise unless an orientation has a meaning, whatever the sources.
+
+    Parameters
+    ----------
+    pick_ori : None | "normal" | "vector"
+        What the user asks for.
+    """
+    if pick_ori not in (None, "normal", "vector"):
+        raise ValueError(f'pick_ori must be None, "normal" or "vector", got {pick_ori!r}.')
+
+
 def check_pick_ori(
     pick_ori: str | None, forward: mne.Forward, loose: float | str | dict = "auto"
 ) -> None:
@@ -80,8 +92,7 @@ def check_pick_ori(
         As for :func:`loose_by_kind`.
     """
     check_is_forward(forward)
-    if pick_ori not in (None, "normal", "vector"):
-        raise ValueError(f'pick_ori must be None, "normal" or "vector", got {pick_ori!r}.')
+    check_pick_ori_name(pick_ori)
     kind = space_kind(forward["src"])
     if pick_ori == "normal" and kind not in ("surface", "discrete"):
         raise ValueError(
@@ -129,7 +140,7 @@ def orient_forward(
     noise_cov: mne.Covariance,
     loose: dict[str, float],
     depth: dict,
-    rank,
+    rank: dict | str | None,
 ) -> tuple[mne.Forward, np.ndarray, np.ndarray]:
     """Bring a forward solution to the orientation that `loose` asks for.
 

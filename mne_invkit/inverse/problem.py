@@ -149,7 +149,7 @@ class InverseProblem:
             times=insts[0].times.copy(),
         )
 
-    def check_fits(self, insts: tuple, **span) -> None:
+    def check_fits(self, insts: tuple, **span: int | None) -> None:
         """Raise if the problem does not describe some data.
 
         Parameters

@@ -20,8 +20,8 @@ from mne_invkit.inverse.estimate import explained_variance, make_dipoles, make_r
 from mne_invkit.inverse.files import Saved
 from mne_invkit.inverse.instances import good_samples
 from mne_invkit.inverse.priors import check_pick_ori
-from mne_invkit.inverse.problem import InverseProblem
-from mne_invkit.inverse.stc import make_stc
+from mne_invkit.inverse.problem import Instance, InverseProblem
+from mne_invkit.inverse.stc import Estimate, make_stc
 from mne_invkit.inverse.values import check_amplitudes
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Result(Protocol):
         The solver's objective at each iteration, if it iterates.
     """
 
-    stc: object
-    residual: object
+    stc: Estimate | list[Estimate]
+    residual: Instance
     explained_variance: float
     settings: dict
     unit: str
@@ -119,7 +119,7 @@ class BaseResult(Saved, ABC):
         for trial in range(len(self.problem.data)):
             yield std * self.components(trial)
 
-    def estimates(self) -> Iterator:
+    def estimates(self) -> Iterator[Estimate]:
         """Make the estimate of each Evoked or epoch, one after the other.
 
         Yields
@@ -130,20 +130,20 @@ class BaseResult(Saved, ABC):
         for amplitude in self.amplitudes():
             yield self._make_stc(amplitude)
 
-    def _make_stc(self, amplitude: np.ndarray):
+    def _make_stc(self, amplitude: np.ndarray) -> Estimate:
         return make_stc(
             self.problem, amplitude, pick_ori=self.settings.get("pick_ori"),
             sparse=self.settings.get("sparse", False), active=self.active,
         )  # fmt: skip
 
     @cached_property
-    def stc(self):
+    def stc(self) -> Estimate | list[Estimate]:
         """The estimate, or a list of them when several data were given."""
         stcs = list(self.estimates())
         return stcs if len(stcs) > 1 else stcs[0]
 
     @cached_property
-    def residual(self):
+    def residual(self) -> Instance:
         """Data minus the field of the sources, all projectors applied, of the data's type."""
         return make_residual(self.problem, self.amplitudes(), self.active)
 
@@ -244,7 +244,7 @@ class InverseResult(BaseResult):
         """Components of a trial, in the scale of ``problem.gain``."""
         return self.found[trial]
 
-    def _make_stc(self, amplitude: np.ndarray):
+    def _make_stc(self, amplitude: np.ndarray) -> Estimate:
         if self.weights is not None:
             amplitude = self.weights[:, np.newaxis] * amplitude
         return super()._make_stc(amplitude)

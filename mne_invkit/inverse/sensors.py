@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import mne
 import numpy as np
 from mne.utils import logger, warn
@@ -20,7 +22,7 @@ _MANY = 0.1  # share of the channels of a type that are left out: a warning
 _SENSORS = ("eeg", "mag", "grad")
 
 
-def check_is_forward(forward) -> None:
+def check_is_forward(forward: object) -> None:
     """Is it a forward solution."""
     if not isinstance(forward, mne.Forward):
         raise TypeError(
@@ -29,7 +31,7 @@ def check_is_forward(forward) -> None:
         )
 
 
-def check_forward(forward) -> None:
+def check_forward(forward: object) -> None:
     """Is it a forward solution in the head frame with finite gains."""
     check_is_forward(forward)
     if not is_in_head_frame(forward):
@@ -49,7 +51,9 @@ def check_forward(forward) -> None:
         )
 
 
-def common_channels(infos, forward, noise_cov) -> list[str]:
+def common_channels(
+    infos: Sequence[mne.Info], forward: mne.Forward, noise_cov: mne.Covariance | None
+) -> list[str]:
     """Good sensors that data, forward solution and covariance share, in the data's order."""
     bads = {name for info in infos for name in info["bads"]}
     if noise_cov is not None:
@@ -161,7 +165,9 @@ def _check_coils(info: mne.Info, forward, names: list[str]) -> None:
         )
 
 
-def check_channels(infos, problem_info: mne.Info, projector: np.ndarray) -> None:
+def check_channels(
+    infos: Sequence[mne.Info], problem_info: mne.Info, projector: np.ndarray
+) -> None:
     """Do all data have the sensors of a prepared problem, and no projector that it lacks."""
     names = problem_info["ch_names"]
     kinds = dict(zip(names, problem_info.get_channel_types(), strict=True))
@@ -190,7 +196,7 @@ def check_channels(infos, problem_info: mne.Info, projector: np.ndarray) -> None
             )
 
 
-def check_same_projectors(infos, names: list[str]) -> None:
+def check_same_projectors(infos: Sequence[mne.Info], names: list[str]) -> None:
     """Do all data of a list have the same projectors."""
     first = make_projector(infos[0]["projs"], names)[0]
     for info in infos[1:]:

@@ -10,6 +10,16 @@ from mne_invkit._mne import is_right_hemisphere, space_kind
 from mne_invkit.inverse.priors import check_pick_ori
 from mne_invkit.inverse.problem import InverseProblem
 
+Estimate = (
+    mne.SourceEstimate
+    | mne.VectorSourceEstimate
+    | mne.VolSourceEstimate
+    | mne.VolVectorSourceEstimate
+    | mne.MixedSourceEstimate
+    | mne.MixedVectorSourceEstimate
+)
+"""A source estimate: any of the six classes of MNE."""
+
 STC_CLASSES = {
     ("surface", False): mne.SourceEstimate,
     ("surface", True): mne.VectorSourceEstimate,
@@ -23,7 +33,7 @@ STC_CLASSES = {
 """Class of an estimate by the kind of the source space and whether it holds vectors."""
 
 
-def kind_of(stc) -> str:
+def kind_of(stc: Estimate) -> str:
     """Tell whether an estimate is of sources on a surface, in a volume, or both.
 
     Parameters
@@ -53,7 +63,7 @@ def make_stc(
     pick_ori: str | None = None,
     sparse: bool = False,
     active: np.ndarray | None = None,
-):
+) -> Estimate:
     """Put amplitudes into the source estimate class that the source space asks for.
 
     Parameters
@@ -97,7 +107,7 @@ def place_data(
     *,
     vector: bool = False,
     sparse: bool = False,
-):
+) -> Estimate:
     """Put what is known of some locations into a source estimate.
 
     Parameters
@@ -184,7 +194,7 @@ def source_positions(src: mne.SourceSpaces) -> np.ndarray:
     return np.concatenate([s["rr"][s["vertno"]] for s in src])
 
 
-def dense_data(stc, src: mne.SourceSpaces) -> np.ndarray:
+def dense_data(stc: Estimate, src: mne.SourceSpaces) -> np.ndarray:
     """Values of a source estimate at all locations in use.
 
     Parameters

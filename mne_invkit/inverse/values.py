@@ -46,7 +46,7 @@ class Survey:
     eeg_std: float
 
 
-def survey_data(insts: tuple, info: mne.Info, **span) -> Survey:
+def survey_data(insts: tuple, info: mne.Info, **span: int | None) -> Survey:
     """Look at all data once, before anything takes long.
 
     Parameters
@@ -193,7 +193,7 @@ def check_amplitudes(amplitudes: Iterable[np.ndarray], good: np.ndarray) -> bool
     return too_large
 
 
-def check_rank(rank) -> None:
+def check_rank(rank: object) -> None:
     """Is it a rank as MNE takes it.
 
     Parameters
@@ -212,7 +212,9 @@ def check_rank(rank) -> None:
         )
 
 
-def check_covariance(noise_cov: mne.Covariance, info: mne.Info, rank, *, nave: float = 1) -> None:
+def check_covariance(
+    noise_cov: mne.Covariance, info: mne.Info, rank: dict | str | None, *, nave: float = 1
+) -> None:
     """Is it a covariance of noise, of the rank that is used and of the rank that is possible.
 
     Parameters
@@ -270,7 +272,7 @@ def check_covariance(noise_cov: mne.Covariance, info: mne.Info, rank, *, nave: f
         )
 
 
-def some(names) -> str:
+def some(names: Iterable[str]) -> str:
     """Name the first few.
 
     Parameters

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import mne
 import numpy as np
+from mne.utils import warn
 
-from mne_invkit.inverse.stc import dense_data, source_positions
+from mne_invkit.inverse.stc import Estimate, dense_data, source_positions
 from mne_invkit.metrics import arrays
 
 
-def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[str, float]:
+def score(
+    truth: Estimate, stc: Estimate, src: mne.SourceSpaces, *, radius: float = 0.02
+) -> dict[str, float]:
     """Compute all metrics of an estimate.
 
     Parameters
@@ -25,8 +28,9 @@ def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[st
     -------
     scores : dict
         ``localization_error`` and ``spatial_dispersion`` (around the peaks of the truth) in m,
-        ``normalized_emd``, ``auc`` (of locations with at least a tenth of the largest true
-        strength), ``time_course_error`` (NaN for fewer than 3 samples) and ``amplitude_error``.
+        ``normalized_emd`` (NaN, with a warning, where POT is not installed), ``auc`` (of locations
+        with at least a tenth of the largest true strength), ``time_course_error`` (NaN for fewer
+        than 3 samples) and ``amplitude_error``.
 
     Examples
     --------
@@ -44,10 +48,15 @@ def score(truth, stc, src: mne.SourceSpaces, *, radius: float = 0.02) -> dict[st
     follows = (
         arrays.time_course_error(x, y, positions, radius=radius) if x.shape[-1] >= 3 else np.nan
     )
+    try:
+        emd = arrays.normalized_emd(x, y, positions)
+    except ImportError as error:
+        warn(f"{error} Until then, normalized_emd is NaN.")
+        emd = np.nan
     return {
         "localization_error": arrays.localization_error(x, y, positions, radius=radius),
         "spatial_dispersion": arrays.spatial_dispersion(y, positions, centers),
-        "normalized_emd": arrays.normalized_emd(x, y, positions),
+        "normalized_emd": emd,
         "auc": arrays.source_auc(strength >= 0.1 * strength.max(), y),
         "time_course_error": follows,
         "amplitude_error": arrays.amplitude_error(x, y),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 from mne.utils import logger, verbose
-from tqdm import tqdm
 
 from mne_invkit._files import check_new
+from mne_invkit._progress import progress_bar
 from mne_invkit.heads.template import template_source_space
 from mne_invkit.population.forward import compute_gain
 from mne_invkit.population.head import Head
@@ -214,8 +213,9 @@ class Population:
         logger.info("Computing %d of %d heads.", len(missing), len(self))
         jobs = (delayed(_build)(self.seeds[i], *self.kinds[i], self.path(i)) for i in missing)
         done = Parallel(n_jobs, return_as="generator_unordered")(jobs)
-        for _ in tqdm(done, total=len(missing), unit="head", disable=logger.level > logging.INFO):
-            pass
+        with progress_bar(len(missing), "heads", "head") as bar:
+            for _ in done:
+                bar.update()
 
 
 def _build(seed, src, meg, path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -244,7 +244,9 @@ def draw_conductivity(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 @fill_doc
-def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np.ndarray:
+def draw_grid(
+    anatomies: Sequence[Anatomy], rng: np.random.Generator, spacing: float = 0.007
+) -> np.ndarray:
     """Draw the origin of a regular grid inside the skull.
 
     Parameters
@@ -273,7 +275,9 @@ def draw_grid(anatomies, rng: np.random.Generator, spacing: float = 0.007) -> np
 
 
 @fill_doc
-def warp_cortex(src: mne.SourceSpaces, anatomies) -> tuple[np.ndarray, np.ndarray]:
+def warp_cortex(
+    src: mne.SourceSpaces, anatomies: Sequence[Anatomy]
+) -> tuple[np.ndarray, np.ndarray]:
     """Warp the cortex of the template into a head.
 
     Parameters
@@ -314,7 +318,7 @@ def _normals(rr: np.ndarray, tris: np.ndarray) -> np.ndarray:
 
 
 @fill_doc
-def rigid_motion(rng: np.random.Generator, angle: float, shift: float):
+def rigid_motion(rng: np.random.Generator, angle: float, shift: float) -> mne.transforms.Transform:
     """Draw a small rotation and shift.
 
     Parameters

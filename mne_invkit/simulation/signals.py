@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,7 +135,7 @@ def time_courses(
     kind: str | Callable[..., np.ndarray] = "ar",
     n_trials: int = 1,
     rng: Rng = None,
-    **options,
+    **options: Any,
 ) -> np.ndarray:
     """Draw independent time courses of unit variance.
 

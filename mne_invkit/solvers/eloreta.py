@@ -9,7 +9,7 @@ from mne.utils import verbose
 from mne_invkit._docs import fill_doc
 from mne_invkit._mne import space_kind
 from mne_invkit.inverse.instances import check_instances, get_data, naves
-from mne_invkit.inverse.priors import check_pick_ori
+from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, prepare_problem
 from mne_invkit.inverse.result import InverseResult, make_result
 from mne_invkit.solvers.registry import Solver
@@ -80,4 +80,32 @@ def fit_eloreta(
     return make_result(problem, np.stack(found), module="mne", pick_ori=pick_ori, settings=settings)
 
 
-ELORETA = Solver(name="eloreta", fit=fit_eloreta, description="MNE's eLORETA, linear and smooth")
+def check_settings(
+    *,
+    lambda2: float = 1 / 9,
+    pick_ori: str | None = None,
+    loose: float | str | dict = "auto",
+    rank: dict | str | None = None,
+) -> None:
+    """Raise if an option has no meaning, whatever the data.
+
+    Parameters
+    ----------
+    lambda2 : float
+        Regularization.
+    pick_ori : None | "normal" | "vector"
+        What the estimate holds.
+    loose, rank : object
+        Not checked: they depend on the data.
+    """
+    if not 0 <= lambda2 < np.inf:
+        raise ValueError(f"lambda2 must be a finite number of at least 0, got {lambda2}.")
+    check_pick_ori_name(pick_ori)
+
+
+ELORETA = Solver(
+    name="eloreta",
+    fit=fit_eloreta,
+    check=check_settings,
+    description="MNE's eLORETA, linear and smooth",
+)

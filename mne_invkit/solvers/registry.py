@@ -32,6 +32,9 @@ class Solver:
     result : type | None
         Class of its results, if these are of a class of its own: :func:`mne_invkit.read_result`
         restores them by its method `unpack`.
+    check : callable | None
+        ``check(**options)`` raises where options have no meaning. The command line calls it
+        before it reads a file.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Solver:
     description: str
     needs: tuple[str, ...] = ()
     result: type | None = None
+    check: Callable[..., None] | None = None
 
     @property
     def missing(self) -> str:

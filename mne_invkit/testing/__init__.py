@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mne.utils import use_log_level
 
@@ -13,7 +14,7 @@ from mne_invkit.testing.contracts import CONTRACTS, check_report, check_signatur
 __all__ = ["CONTRACTS", "KINDS", "check_report", "check_signature", "check_solver", "make_case"]
 
 
-def check_solver(solver: Solver, *, kinds: Sequence[str] = KINDS, **options) -> None:
+def check_solver(solver: Solver, *, kinds: Sequence[str] = KINDS, **options: Any) -> None:
     """Check that a solver keeps all contracts, on small simulated EEG.
 
     Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import mne
 import numpy as np
@@ -14,6 +15,7 @@ from mne_invkit.heads.template import (
     template_subjects_dir,
     template_trans,
 )
+from mne_invkit.inverse.problem import Instance
 from mne_invkit.inverse.result import Result
 from mne_invkit.simulation.evoked import simulate_evoked
 from mne_invkit.solvers.registry import Solver
@@ -55,7 +57,13 @@ class Case:
     noise_cov: mne.Covariance
     options: dict
 
-    def fit(self, inst=None, *, noise_cov: mne.Covariance | None = None, **options) -> Result:
+    def fit(
+        self,
+        inst: Instance | None = None,
+        *,
+        noise_cov: mne.Covariance | None = None,
+        **options: Any,
+    ) -> Result:
         """Run the solver on other data, another covariance or with more options.
 
         Parameters
@@ -87,7 +95,7 @@ class Case:
             raise AssertionError(f"Solver {self.solver.name!r}, {self.kind} sources: {sentence}")
 
 
-def make_case(solver: Solver, kind: str, **options) -> Case:
+def make_case(solver: Solver, kind: str, **options: Any) -> Case:
     """Make data for a kind of source space: 32 electrodes, two sources, three trials.
 
     Parameters

@@ -36,7 +36,7 @@ def dugh(
     select: bool = False,
     max_iter: int = 200,
     tol: float = 1e-5,
-    on_sweep: Callable[[int, float], None] | None = None,
+    on_sweep: Callable[[int, float, int], None] | None = None,
     on_interrupt: str = "raise",
 ) -> DughResult:
     r"""Learn source variances, temporal covariance and noise, then estimate the time courses.
@@ -87,7 +87,7 @@ def dugh(
         over five sweeps. That term is about ``n_sensors * n_times``, whatever the scale of the
         data.
     on_sweep : callable | None
-        Called with the number and the cost of each sweep.
+        Called with the number of each sweep, the cost after it, and how many locations are active.
     on_interrupt : "raise" | "keep"
         What Ctrl-C does: raise KeyboardInterrupt, or return what the last whole sweep learned.
 
@@ -184,11 +184,15 @@ def dugh(
         select=select,
         learn_orient=learn_orient and n_orient > 1,
     )
-    report = on_sweep or (lambda sweep, cost: None)
     progress, converged = learner.start(likelihood), False
     costs = [learner.cost(progress)]
+
+    def report(sweep: int) -> None:
+        if on_sweep is not None:
+            on_sweep(sweep, costs[-1], len(progress.likelihood.state.active))
+
     try:
-        report(0, costs[0])
+        report(0)
         for sweep in range(1, max_iter + 1):
             following = learner.advance(progress)
             converged = following is progress
@@ -196,7 +200,7 @@ def dugh(
                 break
             progress = following
             costs.append(learner.cost(progress))
-            report(sweep, costs[-1])
+            report(sweep)
     except KeyboardInterrupt:
         if on_interrupt == "raise":
             raise

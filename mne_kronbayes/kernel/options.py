@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import toeplitz
 
 from mne_kronbayes.kernel.noise import NOISE
@@ -14,7 +16,7 @@ _SCALE = 1e15  # largest magnitude of data and gain, and the inverse of the leas
 _SINGULAR = 1e-13  # least conditional variance of a noise sample, as a share of the largest
 
 
-def lookup(registry: dict, key, what: str):
+def lookup(registry: dict, key: object, what: str) -> Callable:
     """Return an entry by name, or the callable given in its place.
 
     Parameters
@@ -39,9 +41,19 @@ def lookup(registry: dict, key, what: str):
 
 
 def check_options(
-    *, temporal, noise, noise_temporal, occam: float, max_iter: int, tol: float, on_interrupt: str,
-    learn_orient: bool, select: bool, on_sweep=None, n_times: int | None = None,
-) -> None:  # fmt: skip
+    *,
+    temporal: object,
+    noise: object,
+    noise_temporal: object,
+    occam: float,
+    max_iter: int,
+    tol: float,
+    on_interrupt: str,
+    learn_orient: bool,
+    select: bool,
+    on_sweep: object = None,
+    n_times: int | None = None,
+) -> None:
     """Raise if an option of :func:`~mne_kronbayes.kernel.loop.dugh` has no meaning.
 
     Parameters
@@ -92,7 +104,7 @@ def check_options(
         raise TypeError(f"on_sweep must be a function or None, got {on_sweep!r}.")
 
 
-def as_covariance(noise_temporal) -> np.ndarray:
+def as_covariance(noise_temporal: ArrayLike) -> np.ndarray:
     """Return the temporal covariance of the noise as a matrix.
 
     Parameters
@@ -139,7 +151,7 @@ def _check_noise_temporal(given, n_times: int | None) -> None:
 
 
 def check_arrays(
-    data, gain, n_orient: int, noise_basis
+    data: ArrayLike, gain: ArrayLike, n_orient: int, noise_basis: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return data, gain and noise basis as arrays that fit together, or raise.
 

@@ -39,7 +39,9 @@ def weigh_slopes(source: tuple, noise: tuple, model: NoiseModel, occam: float) -
     return (root * source[0], source[1]), (root * noise[0], np.vstack([noise[1], more]))
 
 
-def location_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
+def location_slopes(
+    rows: tuple[np.ndarray, np.ndarray], gain: np.ndarray, n_orient: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Slopes of log-determinant and quadratic term along the variance of each location.
 
     Parameters
@@ -82,7 +84,9 @@ def _unit(array: np.ndarray) -> float:
     return 2.0 ** np.round(np.log2(np.abs(array).max(initial=np.finfo(float).tiny)))
 
 
-def orient_slopes(rows, gain: np.ndarray, n_orient: int) -> tuple[np.ndarray, np.ndarray]:
+def orient_slopes(
+    rows: tuple[np.ndarray, np.ndarray], gain: np.ndarray, n_orient: int
+) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`location_slopes`, along the covariance between the components of each location.
 
     Both slopes have the shape (n_locations, n_orient, n_orient).

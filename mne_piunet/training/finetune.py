@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
 from dataclasses import replace
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING
 import mne
 import numpy as np
 from mne.utils import logger, verbose, warn
-from tqdm import tqdm
 
 from mne_invkit._mne import space_kind
+from mne_invkit._progress import progress_bar
 from mne_piunet._docs import fill_doc
 from mne_piunet.inference import torch_network
 from mne_piunet.operator import PIUNet, make_piunet, xyz_gain
@@ -23,6 +22,10 @@ from mne_piunet.training.cases import Case, background
 from mne_piunet.training.recipe import Recipe
 from mne_piunet.training.validation import CONDITIONS, Validation
 from mne_piunet.weights import OWN, Weights
+
+if TYPE_CHECKING:
+    from mne_piunet.training.examples import CaseExamples
+    from mne_piunet.training.loop import Training
 
 if TYPE_CHECKING:
     from mne_piunet.training.examples import CaseExamples
@@ -134,8 +137,7 @@ def _train(training: Training, examples: CaseExamples, minutes: float) -> None:
         risen = min(1, (training.step + 1) / _CHANGED["warmup"])
         return risen * 0.5 * (1 + math.cos(math.pi * training.seconds / (60 * minutes)))
 
-    bar = tqdm(total=60 * minutes, unit="s", disable=logger.level > logging.INFO)
-    with bar, suppress(KeyboardInterrupt):
+    with progress_bar(60 * minutes, "fine-tuning", "s") as bar, suppress(KeyboardInterrupt):
         for _ in training.steps(examples.batch, rate, minutes=minutes):
             bar.update(min(training.seconds, 60 * minutes) - bar.n)
 

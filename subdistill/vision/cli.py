@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 
-def add_commands(commands, common) -> None:
+def add_commands(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add the command to ``mne-invkit``; `common` has the options of all commands."""
     parser = commands.add_parser(
         "distill-vision", parents=[common],

@@ -1,11 +1,15 @@
 """apply_piunet on MNE objects, with a small network of random weights: all but its accuracy."""
 
+import re
 import warnings
+from functools import partial
 from importlib.metadata import version
+from io import StringIO
 
 import mne
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 torch = pytest.importorskip("torch")
 
@@ -306,3 +310,44 @@ def test_bad_arguments_are_named_before_the_preparation(
         apply_piunet_raw(raw, *given, start=12)
     with pytest.raises(ValueError, match="buffer_size must be a whole number"):
         apply_piunet_raw(raw, *given, buffer_size=0)
+
+
+# %% Progress
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What a terminal shows."""
+    stream = StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr("mne_invkit._progress._DELAY", 0)
+    monkeypatch.setattr("mne_invkit._progress.tqdm", partial(tqdm, file=stream))
+    return stream
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+@pytest.mark.parametrize("kind", ["evoked", "epochs", "raw"])
+def test_long_runs_show_a_bar(epochs, eeg_cov, forwards, model, terminal, kind, verbose):
+    operator = make_piunet(epochs.info, forwards["discrete"], eeg_cov, model=model, verbose=False)
+    evoked = epochs.average()
+    raw = mne.io.RawArray(evoked.data, evoked.info, verbose=False)
+    run, inst = dict(
+        evoked=(fit_piunet, evoked), epochs=(apply_piunet_epochs, epochs),
+        raw=(apply_piunet_raw, raw),
+    )[kind]  # fmt: skip
+    run(inst, operator, verbose=verbose)
+    n_samples = len(evoked.times) * (len(epochs) if kind == "epochs" else 1)
+    assert (f"/{n_samples} [" in terminal.getvalue()) == verbose
+
+
+def test_a_generator_shows_no_bar(epochs, eeg_cov, forwards, model, terminal):
+    operator = make_piunet(epochs.info, forwards["discrete"], eeg_cov, model=model, verbose=False)
+    list(apply_piunet_epochs(epochs, operator, return_generator=True, verbose=True))
+    assert not terminal.getvalue()
+
+
+def test_debugging_tells_times(epochs, eeg_cov, forwards, model, capsys):
+    apply_piunet_epochs(epochs, forwards["discrete"], eeg_cov, model=model, verbose="DEBUG")
+    text = capsys.readouterr().out
+    assert re.search(r"Prepared \d+ voxels, of a grid of \(\d+, \d+, \d+\), in \d+ blocks", text)
+    assert len(re.findall(r"\d+ samples took [\d.]+ s", text)) == len(epochs)

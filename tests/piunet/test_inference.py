@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 torch = pytest.importorskip("torch")
 
 from mne_piunet import apply_piunet, make_piunet
-from mne_piunet.inference import BACKENDS, Network, run_side_by_side
+from mne_piunet.inference import BACKENDS, Network, import_onnxruntime, run_side_by_side
 from mne_piunet.kernel.inputs import MASK, N_INPUTS
 
 
@@ -160,6 +160,23 @@ def test_a_pickled_network_loads_the_weights_when_it_is_called(backend, model, i
     assert again._run is None
     np.testing.assert_array_equal(again(*inputs), network(*inputs))
     assert again._run is not None
+
+
+@pytest.mark.parametrize("own", [None, "0"])
+def test_onnxruntime_is_imported_without_telemetry(tmp_path, monkeypatch, own):
+    """Unless the user allows it, the variable is set before the import."""
+    text = "import os\nseen = os.environ['ORT_DISABLE_TELEMETRY']\noff = []\n"
+    text += "def disable_telemetry_events():\n    off.append(True)\n"
+    (tmp_path / "onnxruntime.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", own or "1")
+    if own is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    onnxruntime = import_onnxruntime()
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    assert onnxruntime.seen == (own or "1")
+    assert onnxruntime.off == ([] if own else [True])
 
 
 def test_backends_are_found_or_named(model, monkeypatch):

@@ -1,5 +1,7 @@
 """Scores of all six classes of MNE source estimates, dense and sparse."""
 
+import sys
+
 import mne
 import numpy as np
 import pytest
@@ -98,3 +100,15 @@ def test_stc_errors(spaces):
     later = mne.SourceEstimate(np.ones((2, 4)), [[0], [1]], 5.0, 0.1)
     with pytest.raises(ValueError, match="same times"):
         score(stc, later, src)
+
+
+def test_without_pot_the_other_metrics_are_there(spaces, monkeypatch):
+    src = spaces["surface"]
+    stc = mne.SourceEstimate(np.eye(src[0]["nuse"], 5), [src[0]["vertno"], []], 0, 0.01)
+    with_pot = score(stc, stc, src)
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.warns(RuntimeWarning, match=r'needs POT: pip install "mne-invkit\[metrics\]"'):
+        without = score(stc, stc, src)
+    assert np.isnan(without.pop("normalized_emd"))
+    del with_pot["normalized_emd"]
+    assert without == with_pot

@@ -253,9 +253,10 @@ def test_arrays_from_which_nothing_can_be_learned_are_refused(spoil, error, mess
 def test_progress_is_reported_and_the_limit_kept(simulate):
     data, gain, _ = simulate()
     seen = []
-    result = dugh(
-        data, gain, max_iter=4, tol=1e-15, on_sweep=lambda k, cost: seen.append((k, cost))
-    )
+    result = dugh(data, gain, max_iter=4, tol=1e-15, on_sweep=lambda *now: seen.append(now))
     assert not result.converged
-    assert [k for k, _ in seen] == list(range(5))
-    np.testing.assert_array_equal([cost for _, cost in seen], result.cost)
+    sweeps, costs, counts = zip(*seen, strict=True)
+    assert sweeps == tuple(range(5))
+    np.testing.assert_array_equal(costs, result.cost)
+    assert counts[0] == gain.shape[1]
+    assert counts[-1] == len(result.active)
