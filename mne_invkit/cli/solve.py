@@ -47,6 +47,9 @@ def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentP
         help="file to write: .h5, .stc, .nii, .nii.gz or .gii; of several estimates each gets a "
         "file with its name (default: DATA-METHOD-stc.h5)",
     )  # fmt: skip
+    parser.add_argument(
+        "--result", type=Path, help="file of all that was found to write (.h5), for read_result"
+    )
     parser.add_argument("--report", type=Path, help="report of one average to write (.html)")
     parser.add_argument("--subject", help="FreeSurfer subject for the pictures of the report")
     parser.add_argument("--subjects-dir", type=Path, help="folder of the FreeSurfer subjects")
@@ -98,6 +101,14 @@ def _check_outputs(args) -> Output:
     default = args.data.parent / f"{stem}-{args.method}-stc.h5"
     output = Output.parse(args.output or default)
     output.check(args.overwrite, args.files)
+    if args.result:
+        taken = [path.absolute() for path in output.files()]
+        if args.result.suffix != ".h5" or args.result.absolute() in taken:
+            raise ValueError(
+                "--result must end in .h5, and be another file than that of the estimate; got "
+                f"{args.result}."
+            )
+        check_output(args.result, args.overwrite, args.files)
     if args.report:
         if args.report.suffix != ".html":
             raise ValueError(f"--report must end in .html; got {args.report}.")
@@ -155,6 +166,9 @@ def _solve(args, solver: Solver, options: dict, output: Output) -> None:
     files = [str(path) for paths in written for path in paths]
     more = f" and {len(files) - 4} more" if len(files) > 4 else ""
     print(f"Estimate in {result.unit}: {', '.join(files[:4])}{more}")
+    if args.result:
+        result.save(args.result, overwrite=True)
+        print(f"Result: {args.result}")
     if args.report:
         _write_report(args, solver.name, result, inst, forward)
 

@@ -7,6 +7,7 @@ import mne
 import numpy as np
 import pytest
 
+from mne_invkit import read_result
 from mne_invkit.cli import main
 from mne_invkit.heads.template import template_forward
 from mne_invkit.inverse.stc import STC_CLASSES
@@ -44,6 +45,17 @@ def test_averages(solve, shop, work, simulation, forwards, capsys):
     assert f"explains {expected.explained_variance:.1f}%" in printed
     assert "Estimate in A m: out.h5" in printed
     assert "identity" in (work / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_whole_result(solve, work, capsys):
+    files = ["{evoked}", "{forward}", "{cov}", *FAST, "--output", "out.h5", "--result"]
+    assert solve(*files, "out.h5") == 1
+    assert "another file than that of the estimate" in capsys.readouterr().err
+    assert solve(*files, "all.h5") == 0
+    result = read_result(work / "all.h5")
+    same(mne.read_source_estimate(work / "out.h5"), result.stc)
+    assert solve(*files, "all.h5", "--output", "other.h5") == 1
+    assert "all.h5 exists: pass --overwrite" in capsys.readouterr().err
 
 
 def test_the_first_average_and_not_a_standard_error_is_the_default(solve, work, simulation):
