@@ -60,6 +60,10 @@ src : mne.SourceSpaces | None
     Source space of the estimate, such as ``forward["src"]``; needed for a volume.
 {_TIME}""",
     "time": _TIME,
+    "drawn_unit": """\
+unit : str
+    Unit of the picture. ``"nA m"`` is for an estimate in A m, MNE's unit of amplitudes. For
+    an estimate in any other unit pass that unit, such as ``unit="dSPM"``.""",
     "subject_of_stc": """\
 subject : str | None
     Subject, by default that of the estimate or of its source space.

@@ -16,7 +16,8 @@ from mne_invkit._html import html_table
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT
 from mne_invkit.inverse.result import Result
-from mne_invkit.viz.estimate import drawn_unit, plot_estimate
+from mne_invkit.viz.estimate import plot_estimate
+from mne_invkit.viz.findings import drawn_unit
 from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
 from mne_invkit.viz.snapshot import Snapshot, take_snapshot
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ SPARSE = 50
 
 _REACH = 8.0  # mm, smallest distance over which the value of a location fades
 _MARGIN = 16.0  # mm, around the locations of an image
+_TALAIRACH = Path("mri") / "transforms" / "talairach.xfm"
 
 
 class Peak(NamedTuple):
@@ -38,6 +40,8 @@ class Peak(NamedTuple):
         Hemisphere, if the peak is on the cortex.
     vertex : int | None
         Vertex, if the peak is on the cortex.
+    mni : ndarray, shape (3,) | None
+        Position in mm, MNI305, where the subject's transformation is known.
     """
 
     time: float
@@ -45,6 +49,7 @@ class Peak(NamedTuple):
     position: np.ndarray | None = None
     hemi: str | None = None
     vertex: int | None = None
+    mni: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,23 @@ class Snapshot:
         surface = [] if self.surface is None else self.surface.data[:, 0]
         return np.concatenate([surface, [] if self.values is None else self.values])
 
+    @property
+    def has_t1(self) -> bool:
+        """Whether the subject has an MRI."""
+        return self.folder is not None and (self.folder / "mri" / "T1.mgz").is_file()
+
+    @cached_property
+    def to_mni(self) -> np.ndarray | None:
+        """From the MRI frame to MNI305 (mm), shape (4, 4); None if the subject's is not known."""
+        if self.folder is None or not (self.folder / _TALAIRACH).is_file():
+            return None
+        try:
+            affine = mne.read_talxfm(self.folder.name, self.folder.parent)["trans"].copy()
+        except OSError:  # without an MRI its origin is not known
+            return None
+        affine[:3, 3] *= 1e3
+        return affine
+
     def read_surface(self, hemi: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (n, 3) in mm and triangles (m, 3) of a surface of the subject."""
         if self.folder is None:
@@ -107,7 +129,10 @@ class Snapshot:
         if self.points is not None and self.values.max(initial=0) > 0:
             k = self.values.argmax()
             found.append(Peak(self.time, float(self.values[k]), self.points[k]))
-        return max(found, key=lambda peak: peak.value)
+        peak = max(found, key=lambda peak: peak.value)
+        if peak.position is None or self.to_mni is None:
+            return peak
+        return peak._replace(mni=mne.transforms.apply_trans(self.to_mni, peak.position))
 
     def _hemispheres(self):
         return ("lh", self.surface.lh_data[:, 0]), ("rh", self.surface.rh_data[:, 0])
@@ -195,7 +220,7 @@ def _time_index(stc, magnitude, time) -> int:
     if time is None:
         return int(magnitude.max(axis=0, initial=0).argmax())
     k = int(np.abs(stc.times - time).argmin())
-    if abs(stc.times[k] - time) > stc.tstep:
+    if abs(stc.times[k] - time) > (0.5 + 1e-6) * stc.tstep:
         raise ValueError(
             f"time={time:g} s lies outside of stc, which spans {stc.times[0]:g} to "
             f"{stc.times[-1]:g} s: leave time=None for the time of its maximum."
