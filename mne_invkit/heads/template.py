@@ -78,6 +78,23 @@ def template_fiducials() -> np.ndarray:
     return np.array([point["r"] for point in points], float)
 
 
+def template_surfaces() -> list[dict]:
+    """Skin, outer skull and inner skull of the template, without the solution of the BEM.
+
+    Returns
+    -------
+    surfs : list of dict
+        Vertices ``rr`` (m, MRI frame) and triangles ``tris``, those of ``template_bem()["surfs"]``.
+    """
+    bem = template_subjects_dir() / SUBJECT / "bem"
+    surfs = []
+    for name in ("outer_skin", "outer_skull", "inner_skull"):
+        rr, tris = mne.read_surface(bem / f"{name}.surf")
+        rr = (rr / 1e3).astype(np.float32).astype(float)  # as files of the BEM store them
+        surfs.append({"rr": rr, "tris": tris})
+    return surfs
+
+
 @verbose
 def template_bem(
     conductivity: tuple[float, float, float] = CONDUCTIVITY, *, verbose=None

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mne_invkit._mne import make_projector
+from mne_invkit.viz.findings import in_ms
 
 _WIDTH = 9.0  # inches
 _ACCENT = "#dd3a1d"
@@ -89,6 +90,34 @@ def sensor_types(inst) -> list[str]:
     """
     good = mne.pick_info(inst.info, mne.pick_types(inst.info, meg=True, eeg=True))
     return [kind for kind in ("mag", "grad", "eeg") if kind in good.get_channel_types(unique=True)]
+
+
+def plot_response(evoked: mne.Evoked, time: float) -> list[Figure]:
+    """Draw the data: all channels, colored by their places, and a map at one time.
+
+    Parameters
+    ----------
+    evoked : mne.Evoked
+        The data.
+    time : float
+        Time of the map in s.
+
+    Returns
+    -------
+    figures : list of matplotlib.figure.Figure
+        One for each type of sensor. Channels without positions get no maps.
+    """
+    figures = []
+    for kind in sensor_types(evoked):
+        field = evoked.copy().pick(kind)
+        if _can_be_mapped(field):
+            figure = field.plot_joint(time, show=False, title=kind.upper())
+            figure.axes[0].set_title(in_ms(time))  # of the map
+            figure.axes[-1].set_title(_unit(kind), fontsize=9)  # of the bar
+            figures.append(figure)
+        else:
+            figures.append(field.plot(show=False))
+    return figures
 
 
 # %% The fit
@@ -175,7 +204,8 @@ def _parts(evoked, residual, kind) -> tuple[mne.Evoked, mne.Evoked]:
     """Data and residual of one type of channel, with the projectors of the residual."""
     left = residual.copy().pick(kind)
     data = evoked.copy().pick(left.ch_names)
-    data.data = make_projector(left.info["projs"], left.ch_names)[0] @ data.data
+    with mne.use_log_level("error"):  # channels that are left out were told of by the solver
+        data.data = make_projector(left.info["projs"], left.ch_names)[0] @ data.data
     return data, left
 
 
@@ -195,25 +225,39 @@ def _draw_maps(axes, parts: list, kind: str, time: float) -> None:
     """Draw maps with the limits of the first, and a bar with their unit."""
     for ax in axes:
         ax.axis("off")
-    located = np.array([ch["loc"][:3] for ch in parts[0].info["chs"]])
-    if not np.isfinite(located).all() or len(np.unique(located, axis=0)) < 4:
-        return
-    style = {"ch_type": kind, "colorbar": False, "show": False, "time_unit": "ms"}
+    style = {
+        "ch_type": kind,
+        "colorbar": False,
+        "show": False,
+        "time_unit": "ms",
+        "time_format": in_ms(time),
+    }
     try:
         parts[0].plot_topomap(time, axes=axes[0], **style)
-    except ValueError:  # planar gradiometers without their partners
+    except (ValueError, RuntimeError):  # no places, or planar gradiometers without partners
         return
     low, high = axes[0].images[0].get_clim()
     one_sided = low >= 0  # magnitudes
     high = max(abs(low), abs(high)) or 1.0
     limits, cmap = ((0, high), "Reds") if one_sided else ((-high, high), "RdBu_r")
-    for ax, part in zip(axes, parts, strict=True):
-        ax.clear()
+    axes[0].images[0].set(clim=limits, cmap=cmap)
+    for ax, part in zip(axes[1:], parts[1:], strict=True):
         part.plot_topomap(time, axes=ax, vlim=limits, cmap=cmap, **style)
     label = f"Magnitude ({_unit(kind)})" if one_sided else _unit(kind)
     bar = axes[0].figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, pad=0.01)
     bar.set_label(label)
     bar.ax.tick_params(labelsize=8)
+
+
+def _can_be_mapped(evoked: mne.Evoked) -> bool:
+    """Whether channels of one type have places, and planar gradiometers their partners."""
+    info = mne.pick_info(evoked.info, mne.pick_types(evoked.info, meg=True, eeg=True))
+    ax = Figure().subplots()
+    try:
+        mne.viz.plot_topomap(np.zeros(len(info["chs"])), info, axes=ax, res=8, show=False)
+    except (ValueError, RuntimeError):
+        return False
+    return True
 
 
 def _unit(kind: str) -> str:

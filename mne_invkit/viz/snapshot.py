@@ -42,6 +42,8 @@ class Peak(NamedTuple):
         Vertex, if the peak is on the cortex.
     mni : ndarray, shape (3,) | None
         Position in mm, MNI305, where the subject's transformation is known.
+    row : int | None
+        Which of the locations.
     """
 
     time: float
@@ -50,6 +52,7 @@ class Peak(NamedTuple):
     hemi: str | None = None
     vertex: int | None = None
     mni: np.ndarray | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +120,41 @@ class Snapshot:
             )
         return rr, tris
 
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Positions of all locations in mm, MRI frame, shape (n_locations, 3)."""
+        found = [np.zeros((0, 3))]
+        for hemi, vertices in zip(("lh", "rh"), self._vertices, strict=True):
+            if len(vertices):
+                found.append(self.read_surface(hemi, "white")[0][vertices])
+        if self.points is not None:
+            found.append(self.points)
+        return np.concatenate(found)
+
+    def peaks(self, n_peaks: int, apart: float = 20.0) -> list[Peak]:
+        """Find the largest magnitudes that are some distance (mm) apart, the largest first."""
+        left, found = self.magnitudes, []
+        ends = np.cumsum([len(v) for v in self._vertices])
+        while len(found) < n_peaks and left.max(initial=0) > 0:
+            k = int(left.argmax())
+            position, hemi, vertex = self.positions[k], None, None
+            if k < ends[1]:
+                vertex = int(np.concatenate(self._vertices)[k])
+                hemi = "lh" if k < ends[0] else "rh"
+            mni = None if self.to_mni is None else mne.transforms.apply_trans(self.to_mni, position)
+            found.append(Peak(self.time, float(left[k]), position, hemi, vertex, mni, k))
+            left[np.linalg.norm(self.positions - position, axis=1) < apart] = 0
+            left[k] = 0
+        return found
+
     def peak(self) -> Peak:
         """Find the largest magnitude."""
-        found = [Peak(self.time, 0.0)]
-        if self.surface is not None:
-            for k, (hemi, data) in enumerate(self._hemispheres()):
-                if data.max(initial=0) > 0:
-                    vertex = int(self.surface.vertices[k][data.argmax()])
-                    position = self.read_surface(hemi, "white")[0][vertex]
-                    found.append(Peak(self.time, float(data.max()), position, hemi, vertex))
-        if self.points is not None and self.values.max(initial=0) > 0:
-            k = self.values.argmax()
-            found.append(Peak(self.time, float(self.values[k]), self.points[k]))
-        peak = max(found, key=lambda peak: peak.value)
-        if peak.position is None or self.to_mni is None:
-            return peak
-        return peak._replace(mni=mne.transforms.apply_trans(self.to_mni, peak.position))
+        return (self.peaks(1) or [Peak(self.time, 0.0)])[0]
+
+    @property
+    def _vertices(self) -> list[np.ndarray]:
+        """Vertices on the cortex, of the left and of the right hemisphere."""
+        return [np.zeros(0, int)] * 2 if self.surface is None else self.surface.vertices
 
     def _hemispheres(self):
         return ("lh", self.surface.lh_data[:, 0]), ("rh", self.surface.rh_data[:, 0])

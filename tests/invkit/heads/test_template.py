@@ -15,6 +15,7 @@ from mne_invkit.heads.template import (
     template_forward,
     template_source_space,
     template_subjects_dir,
+    template_surfaces,
     template_trans,
 )
 from mne_invkit.inverse.problem import prepare_problem
@@ -159,6 +160,12 @@ def test_sources_are_inside_the_skull(forwards, bem, in_mri, kind):
     distance = np.linalg.norm(rays, axis=1)
     skull = radii(origin, rays / distance[:, None], inner["rr"], inner["tris"])
     assert (distance < skull).all()
+
+
+def test_surfaces_are_those_of_the_bem(bem):
+    for found, wanted in zip(template_surfaces(), bem["surfs"], strict=True):
+        np.testing.assert_array_equal(found["rr"], wanted["rr"])
+        np.testing.assert_array_equal(found["tris"], wanted["tris"])
 
 
 def test_volume_is_a_grid():
