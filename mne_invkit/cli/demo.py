@@ -73,23 +73,18 @@ def run_demo(folder: Path, methods: list[str]) -> pd.DataFrame:
     table : pandas.DataFrame
         The strongest source of each method, as in the report.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from mne_invkit.solvers.registry import get_solver
 
-    with _steps(2 + 2 * len(methods)) as step, ThreadPoolExecutor(2) as pool:
+    results = {}
+    with _steps(2 + 2 * len(methods)) as step:
         with step("head model (longer the first time)"):
             sep, forward = _prepare()
-        fits = {
-            name: pool.submit(get_solver(name).fit, sep.evoked, forward, sep.noise_cov)
-            for name in methods
-        }  # each in a thread of its own: a second core halves the time
-        results = {}
-        for name, fit in fits.items():
-            with step(f"sources by {name}"):
-                results[name] = fit.result()
-            with step(f"pictures of {name}"):
-                _write_estimate(folder, name, results[name], sep)
+        for method in methods:
+            with step(f"sources by {method}"):
+                solver = get_solver(method)
+                results[method] = solver.fit(sep.evoked, forward, sep.noise_cov)
+            with step(f"pictures of {method}"):
+                _write_estimate(folder, method, results[method], sep)
         with step("report"):
             return _write_report(folder, results, sep, forward)
 
@@ -105,17 +100,17 @@ def in_words(words: pd.Series) -> str:
     Returns
     -------
     line : str
-        The words, with the names of those that do not explain themselves.
+        The words as a sentence.
     """
-    parts = []
+    parts, explained = [], []
     for name, word in words.items():
         if name.startswith("From"):
             parts.append(f"{word} {name[0].lower()}{name[1:]}")
         elif name.startswith("Explained"):
-            parts.append(f"{name[0].lower()}{name[1:]}: {word}")
+            explained.append(f"{word} ({name.partition(', ')[2]})")
         else:
             parts.append(word)
-    return ", ".join(parts)
+    return ", ".join([*parts, f"explains {' and '.join(explained)}"])
 
 
 @contextmanager

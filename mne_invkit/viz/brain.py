@@ -13,16 +13,16 @@ from matplotlib.colors import ListedColormap
 from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._mne import hide_ticks
 from mne_invkit.heads.template import SUBJECT, template_subjects_dir
 from mne_invkit.inverse.stc import kind_of
 from mne_invkit.viz import render
-from mne_invkit.viz.estimate import CMAP, check_unit, color_limits, is_sparse
+from mne_invkit.viz.estimate import CMAP, check_unit, color_limits
 from mne_invkit.viz.findings import NO_SOURCE, in_ms
 from mne_invkit.viz.snapshot import take_snapshot
 
 _FADE = 0.05  # share of the colors over which they become opaque
 _HEMIS = {"lh": "Left", "rh": "Right"}
-_SPOT = 5  # steps along the mesh over which a source of a sparse estimate spreads
 _MEND = (
     'No 3-D rendering here: install it with pip install "mne-invkit[viz]" and, on Linux, the '
     "system's libgl1 and libegl1. mne_invkit.plot_estimate needs neither."
@@ -42,7 +42,8 @@ def _backend():
         raise RuntimeError(_MEND) from error
     pyvista.OFF_SCREEN = off_screen or not window
     try:
-        yield window
+        with render.quiet_vtk():
+            yield window
     finally:
         pyvista.OFF_SCREEN = off_screen
         mne.viz.set_3d_backend(backend)
@@ -118,24 +119,24 @@ def plot_brain(
             subject, hemi="split", surf=surface, subjects_dir=subjects_dir, views=list(views),
             size=size, background=background, show=window,
         )  # fmt: skip
-        sparse = is_sparse(snapshot.magnitudes)
         corner, drawn = (len(views) - 1, 0), False
         for column, (hemi, side) in enumerate(_HEMIS.items()):
-            values = scale * np.abs(stc.rh_data if column else stc.lh_data)
-            seen = values.max(axis=1) > low
             brain.add_text(0.03, 0.88, side, row=0, col=column, font_size=14)
-            if not seen.any():
+            values = scale * np.abs(stc.rh_data if column else stc.lh_data)
+            highest = values.max(axis=1, initial=0)
+            weights = snapshot.surface_weights(hemi, surface, highest > 0)
+            vertices = np.flatnonzero(weights @ highest > low)
+            if not len(vertices):
                 continue
             if not drawn:
                 drawn, corner = True, (len(views) - 1, column)
-            shown = seen if sparse else slice(None)
             brain.add_data(
-                values[shown], low, (low + high) / 2, high, hemi=hemi, time=stc.times,
-                vertices=stc.vertices[column][shown], initial_time=snapshot.time,
-                smoothing_steps=_SPOT if sparse else "nearest", colormap=_fading(),
-                transparent=False, colorbar=corner, time_label=in_ms,
+                weights[vertices] @ values, low, (low + high) / 2, high, hemi=hemi,
+                vertices=vertices, time=stc.times, initial_time=snapshot.time, smoothing_steps=0,
+                colormap=_fading(), transparent=False, colorbar=corner, time_label=in_ms,
                 colorbar_kwargs={"title": "", "n_labels": 4, "fmt": "%.3g"},
             )  # fmt: skip
+        hide_ticks(brain)
         note = unit if drawn else f"{in_ms(snapshot.time)}, {NO_SOURCE}"
         size = 14 if drawn else 9
         brain.add_text(0.05, 0.15, note, row=corner[0], col=corner[1], font_size=size)

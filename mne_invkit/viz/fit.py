@@ -182,6 +182,11 @@ def plot_sensor_fit(
         )
     types = sensor_types(residual)
     time = response_time(evoked) if time is None else time
+    if not evoked.tmin <= time <= evoked.tmax:
+        raise ValueError(
+            f"time={time:g} s lies outside of evoked, which spans {evoked.tmin:g} to "
+            f"{evoked.tmax:g} s."
+        )
     explained = explained_by_type(evoked, residual)
     fig, axes = plt.subplots(
         2 * len(types), 3, figsize=(_WIDTH, 4.2 * len(types)), layout="constrained",
@@ -225,15 +230,11 @@ def _draw_maps(axes, parts: list, kind: str, time: float) -> None:
     """Draw maps with the limits of the first, and a bar with their unit."""
     for ax in axes:
         ax.axis("off")
-    style = {
-        "ch_type": kind,
-        "colorbar": False,
-        "show": False,
-        "time_unit": "ms",
-        "time_format": in_ms(time),
-    }
+    k = parts[0].time_as_index(time, use_rounding=True)[0]
+    fields = [mne.defaults.DEFAULTS["scalings"][kind] * part.data[:, k] for part in parts]
+    info = parts[0].info
     try:
-        parts[0].plot_topomap(time, axes=axes[0], **style)
+        mne.viz.plot_topomap(fields[0], info, axes=axes[0], show=False)
     except (ValueError, RuntimeError):  # no places, or planar gradiometers without partners
         return
     low, high = axes[0].images[0].get_clim()
@@ -241,8 +242,10 @@ def _draw_maps(axes, parts: list, kind: str, time: float) -> None:
     high = max(abs(low), abs(high)) or 1.0
     limits, cmap = ((0, high), "Reds") if one_sided else ((-high, high), "RdBu_r")
     axes[0].images[0].set(clim=limits, cmap=cmap)
-    for ax, part in zip(axes[1:], parts[1:], strict=True):
-        part.plot_topomap(time, axes=ax, vlim=limits, cmap=cmap, **style)
+    for ax, field in zip(axes[1:], fields[1:], strict=True):
+        mne.viz.plot_topomap(field, info, axes=ax, vlim=limits, cmap=cmap, show=False)
+    for ax in axes:
+        ax.set_title(in_ms(time), fontsize=9)
     label = f"Magnitude ({_unit(kind)})" if one_sided else _unit(kind)
     bar = axes[0].figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, pad=0.01)
     bar.set_label(label)

@@ -119,24 +119,34 @@ def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
 
 
 @contextmanager
+def quiet_vtk():
+    """Let VTK say errors only: without a display it warns, and draws all the same."""
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    verbosity = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    try:
+        yield
+    finally:
+        vtkLogger.SetStderrVerbosity(verbosity)
+
+
+@contextmanager
 def _plotter(size: np.ndarray, ax: Axes):
     """Off-screen plotter of pyvista with a size in pixels, without warnings about displays.
 
     Its background is that of the figure.
     """
     import pyvista
-    from vtkmodules.vtkCommonCore import vtkLogger
 
-    verbosity = vtkLogger.GetCurrentVerbosityCutoff()
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
-    plotter = pyvista.Plotter(off_screen=True, window_size=np.round(size).astype(int).tolist())
-    try:
-        plotter.set_background(to_rgb(ax.figure.get_facecolor()))
-        plotter.enable_parallel_projection()
-        yield plotter
-    finally:
-        plotter.close()
-        vtkLogger.SetStderrVerbosity(verbosity)
+    with quiet_vtk():
+        plotter = pyvista.Plotter(off_screen=True, window_size=np.round(size).astype(int).tolist())
+        try:
+            plotter.set_background(to_rgb(ax.figure.get_facecolor()))
+            plotter.enable_parallel_projection()
+            yield plotter
+        finally:
+            plotter.close()
 
 
 def _look(plotter, center, toward, up, height) -> np.ndarray:

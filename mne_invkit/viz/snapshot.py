@@ -10,6 +10,7 @@ from typing import NamedTuple
 import mne
 import numpy as np
 from mne.utils import verbose
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from mne_invkit._docs import fill_doc
@@ -156,13 +157,28 @@ class Snapshot:
         """Vertices on the cortex, of the left and of the right hemisphere."""
         return [np.zeros(0, int)] * 2 if self.surface is None else self.surface.vertices
 
-    def _hemispheres(self):
-        return ("lh", self.surface.lh_data[:, 0]), ("rh", self.surface.rh_data[:, 0])
-
     def on_surface(self, hemi: str, name: str) -> np.ndarray:
         """Magnitudes at every vertex of a surface of the subject, shape (n_vertices,)."""
+        values = self.surface.rh_data if hemi == "rh" else self.surface.lh_data
+        return self.surface_weights(hemi, name, values[:, 0] > 0) @ values[:, 0]
+
+    def surface_weights(self, hemi: str, name: str, active: np.ndarray) -> csr_array:
+        """Weights that bring values of a hemisphere's locations to all vertices of a surface.
+
+        Parameters
+        ----------
+        hemi, name : str
+            Hemisphere and surface.
+        active : ndarray of bool, shape (n_locations,)
+            Locations that are not silent.
+
+        Returns
+        -------
+        weights : scipy.sparse.csr_array, shape (n_vertices, n_locations)
+            The weights.
+        """
         rr, _ = self.read_surface(hemi, name)
-        return _spread(rr[self.surface.vertices[hemi == "rh"]], dict(self._hemispheres())[hemi], rr)
+        return _weights(rr[self.surface.vertices[hemi == "rh"]], active, rr)
 
     def image(self, voxel_size: float = 4.0):
         """Magnitudes in the volume as a nibabel image in the MRI frame (mm)."""
@@ -174,33 +190,34 @@ class Snapshot:
         affine[:3, 3] = first * voxel_size
         shape = (last - first).astype(int) + 1
         voxels = np.indices(shape).reshape(3, -1).T * voxel_size + affine[:3, 3]
-        values = _spread(self.points, self.values, voxels).reshape(shape)
+        weights = _weights(self.points, self.values > 0, voxels)
+        values = (weights @ self.values).reshape(shape)
         return nibabel.Nifti1Image(values.astype(np.float32), affine)
 
 
-def _spread(points: np.ndarray, values: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Interpolate values from points to nearby targets, shape (n_targets,).
+def _weights(points: np.ndarray, active: np.ndarray, targets: np.ndarray) -> csr_array:
+    """Weights to interpolate from points to nearby targets, shape (n_targets, n_points).
 
     The weights are those of Franke and Nielson (1980). A value is kept at its own point and fades
     with distance, to zero at 1.5 times the median distance between neighbors. The sources of a
     sparse estimate are spots of their own.
     """
-    out = np.zeros(len(targets))
-    active = values > 0
-    if not active.any():
-        return out
-    reach = _REACH
+    chosen, reach = np.arange(len(points)), _REACH
     if active.sum() <= SPARSE:
-        points, values = points[active], values[active]
+        chosen = np.flatnonzero(active)
     else:
         reach = max(reach, 1.5 * np.median(cKDTree(points).query(points, 2)[0][:, 1]))
-    distance, index = cKDTree(points).query(targets, 8, distance_upper_bound=reach)
+    shape = len(targets), len(points)
+    if not active.any():
+        return csr_array(shape)
+    distance, index = cKDTree(points[chosen]).query(targets, 8, distance_upper_bound=reach)
     near = np.isfinite(distance[:, 0])
     distance, index = distance[near], index[near]
     weights = (np.maximum(reach - distance, 0) / (distance + 1e-3)) ** 2
-    mean = (weights * np.append(values, 0)[index]).sum(axis=1) / weights.sum(axis=1)
-    out[near] = mean * (1 - (distance[:, 0] / reach) ** 4)
-    return out
+    weights *= ((1 - (distance[:, 0] / reach) ** 4) / weights.sum(axis=1))[:, np.newaxis]
+    found = np.isfinite(distance)
+    rows = np.broadcast_to(np.flatnonzero(near)[:, np.newaxis], found.shape)[found]
+    return csr_array((weights[found], (rows, chosen[index[found]])), shape=shape)
 
 
 @fill_doc

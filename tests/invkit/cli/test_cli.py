@@ -62,7 +62,7 @@ def test_demo_says_the_same_everywhere(demo):
         assert len(cells) == 7
         assert cells[0].startswith("29.8 ms")
         for cell in cells:
-            assert cell in line
+            assert cell in line  # time, amplitude, place, region, distance, explained variances
     assert "cerebellum" not in text
     for section in ("Summary", "Data", "Noise covariance", "time courses", "settings", "Versions"):
         assert section in report
