@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,10 +74,11 @@ def run_demo(folder: Path, methods: list[str]) -> pd.DataFrame:
     table : pandas.DataFrame
         The strongest source of each method, as in the report.
     """
+    from mne_invkit._threads import one_thread
     from mne_invkit.solvers.registry import get_solver
 
     results = {}
-    with _steps(2 + 2 * len(methods)) as step:
+    with one_thread(), _steps(2 + 2 * len(methods)) as step:
         with step("head model (longer the first time)"):
             sep, forward = _prepare()
         for method in methods:
@@ -144,7 +146,9 @@ def _prepare() -> tuple[Recording, mne.Forward]:
     from mne_invkit.viz.render import can_render
 
     template_subjects_dir()
-    with subprocess.Popen([sys.executable, "-c", _SOLVE], stderr=subprocess.DEVNULL):
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _SOLVE]
+    with subprocess.Popen(command, env=one_thread, stderr=subprocess.DEVNULL):
         sep = load_sep()
         template_source_space()
         can_render()
