@@ -189,6 +189,9 @@ def _own_figures(result: Result) -> Iterator[tuple[str, Figure]]:
 
 def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -> None:
     """Add figures, as slides if there are several, and close them."""
+    for figure in figures:  # just above whole pixels: MNE shears pictures that round down
+        pixels = np.rint(figure.get_size_inches() * figure.dpi)
+        figure.set_size_inches((pixels + 0.1) / figure.dpi)
     try:
         report.add_figure(figures if len(figures) > 1 else figures[0], title, **options)
     finally:

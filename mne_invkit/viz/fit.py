@@ -182,7 +182,8 @@ def plot_sensor_fit(
         )
     types = sensor_types(residual)
     time = response_time(evoked) if time is None else time
-    if not evoked.tmin <= time <= evoked.tmax:
+    half = 0.5 / evoked.info["sfreq"]
+    if not evoked.tmin - half <= time <= evoked.tmax + half:
         raise ValueError(
             f"time={time:g} s lies outside of evoked, which spans {evoked.tmin:g} to "
             f"{evoked.tmax:g} s."

@@ -1,15 +1,20 @@
 """Reports hold every solver, every section, and nothing unescaped."""
 
+import base64
+import io
+import re
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
+from PIL import Image
 
 from mne_invkit.heads.regions import region_name
 from mne_invkit.heads.template import SUBJECT, template_forward, template_trans
-from mne_invkit.report import make_report
+from mne_invkit.report import _add_figures, make_report
 from mne_invkit.viz import render
 from mne_invkit.viz.entries import peak_table
 
@@ -82,7 +87,7 @@ def sections(report):
     return [(part.section, part.name) for part in report._content]
 
 
-def test_report_of_two_solvers(surface_forward, tmp_path):
+def test_report_of_two_solvers(surface_forward, tmp_path, light):
     evoked = make_evoked(surface_forward)
     results = {
         "Champagne": make_result(surface_forward, evoked, 1),
@@ -188,6 +193,19 @@ def test_little_explained_says_to_crop(surface_forward, tmp_path, light):
     text = saved(make_report(little, evoked, surface_forward), tmp_path)
     assert "my_solver explains only 0.8 % of the whitened data" in text
     assert "evoked.crop(tmin, tmax)" in text
+
+
+@pytest.mark.parametrize("width", [11.4, 3.8 * 3, 7.337])
+def test_pictures_are_not_sheared(width):
+    """A vertical line stays one, whatever the width of the figure."""
+    figure = plt.figure(figsize=(width, 2))
+    figure.add_artist(Line2D([0.5, 0.5], [0, 1], color="black", lw=6))
+    report = mne.Report(verbose=False)
+    _add_figures(report, [figure], "line", {})
+    (code,) = re.findall(r"base64,\s*([A-Za-z0-9+/=\s]+?)\"", report._content[0].html)
+    picture = np.array(Image.open(io.BytesIO(base64.b64decode(code))).convert("L"), int)
+    np.testing.assert_array_equal(picture[5].argmin(), picture[-5].argmin())
+    assert abs(picture[5].argmin() - 50 * width) < 5
 
 
 # %% What may be passed

@@ -48,6 +48,7 @@ def test_sensor_fit(located):
         low, high = ax.images[0].get_clim()
         assert low == -high  # the same limits in all three
         assert (low, high) == fig.axes[3].images[0].get_clim()
+    assert plot_sensor_fit(evoked, residual, time=evoked.tmax + 1e-9).axes  # but for rounding
     with pytest.raises(ValueError, match=r"time=1 s lies outside of evoked, .* -0\.1 to 0\.29"):
         plot_sensor_fit(evoked, residual, time=1.0)
     with pytest.raises(ValueError, match="times"):
