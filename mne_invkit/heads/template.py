@@ -38,6 +38,7 @@ def template_subjects_dir() -> Path:
 
     The vertices of fsaverage5 are the first 10,242 of fsaverage. The folder also knows the
     registration of fsaverage, so that :func:`mne.compute_source_morph` brings estimates there.
+    To morph from a subject of your own, put a link to the folder ``fsaverage5`` beside it.
 
     Returns
     -------

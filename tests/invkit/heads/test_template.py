@@ -107,6 +107,28 @@ def test_morph_to_fsaverage_keeps_the_vertices(subject):
     assert moved.data.argmax() == vertices[0][500]
 
 
+def test_morph_from_another_subject(subject, tmp_path):
+    """A link to the template beside the subject is enough."""
+    (tmp_path / SUBJECT).symlink_to(subject, target_is_directory=True)
+    (tmp_path / "own" / "surf").mkdir(parents=True)
+    for hemi in ("lh", "rh"):
+        rr, tris = mne.read_surface(subject / "surf" / f"{hemi}.sphere.reg")
+        mne.write_surface(tmp_path / "own" / "surf" / f"{hemi}.sphere.reg", rr[::-1], 10241 - tris)
+    src = template_source_space(spacing="ico3", verbose=False)
+    vertices = [s["vertno"] for s in src]
+    own = [np.sort(10241 - v) for v in vertices]
+    data = np.zeros((sum(map(len, own)), 1))
+    data[700] = 1.0
+    stc = mne.SourceEstimate(data, own, 0.0, 0.01, subject="own")
+    morph = mne.compute_source_morph(
+        stc, "own", SUBJECT, src_to=src, subjects_dir=tmp_path, smooth=1, warn=False, verbose=False
+    )
+    moved = morph.apply(stc)
+    assert moved.subject == SUBJECT
+    found = np.concatenate(vertices)[moved.data.argmax()]
+    assert found == 10241 - np.concatenate(own)[700]
+
+
 def test_fiducials_define_the_head_frame(subject, trans):
     path = subject / "bem" / f"{SUBJECT}-fiducials.fif"
     fiducials, _ = mne.io.read_fiducials(path, verbose=False)
