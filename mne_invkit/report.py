@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
 from mne_invkit._files import write_whole
+from mne_invkit._html import html_table
 from mne_invkit.inverse.result import Result
 from mne_invkit.viz.courses import plot_time_courses
 from mne_invkit.viz.entries import (
@@ -35,7 +36,6 @@ from mne_invkit.viz.fit import (
 )
 
 _TAGS = ("inverse",)
-_LONGEST = 300  # characters of a setting
 _LITTLE = 10.0  # percent of the whitened data; less is hardly an explanation
 _LONG = 4.0  # s; of longer data, such as Raw, so much around the response is drawn
 _DPI = 150
@@ -103,7 +103,9 @@ def make_report(
     report = mne.Report(title=title)
     add = {"tags": _TAGS, "section": "Summary"}
     first = [one[0] for one in shots]
-    report.add_html(_to_html(make_table(entries, first, landmarks)), "Strongest sources", **add)
+    table = make_table(entries, first, landmarks)
+    rows = html_table(table.itertuples(), header=("", *table.columns))
+    report.add_html(rows, "Strongest sources", **add)
     for note in _notes(entries):
         report.add_html(f"<p>{note}</p>", "Note", **add)
     _add_data(report, entries, noise_cov)
@@ -232,44 +234,3 @@ def _versions() -> dict[str, str]:
     """
     packages = {name: version(name) for name in _PACKAGES}
     return {"Python": platform.python_version(), "System": platform.platform(), **packages}
-
-
-def html_table(rows: Iterable[tuple], header: tuple = ()) -> str:
-    """HTML table whose first column is a heading; everything is escaped.
-
-    Parameters
-    ----------
-    rows : iterable of tuple
-        The cells of each row.
-    header : tuple
-        The cells of the header, none if empty.
-
-    Returns
-    -------
-    table : str
-        HTML.
-    """
-    import pandas as pd
-
-    rows = [[_text(cell) for cell in row] for row in rows]
-    table = pd.DataFrame([row[1:] for row in rows], index=[row[0] for row in rows])
-    if header:
-        table.columns = header[1:]
-    return _to_html(table, header=bool(header))
-
-
-def _to_html(table, **options) -> str:
-    """HTML of a pandas.DataFrame; everything is escaped."""
-    import pandas as pd
-
-    with pd.option_context("display.max_colwidth", _LONGEST):
-        return table.to_html(
-            border=0, justify="left", classes="table table-sm table-hover w-auto", **options
-        )
-
-
-def _text(value) -> str:
-    """Text of a value."""
-    if isinstance(value, np.ndarray) and value.size > 8:
-        return f"array of shape {value.shape}"
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)

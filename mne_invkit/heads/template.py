@@ -24,8 +24,6 @@ _BEM, _SRC = f"{SUBJECT}-bem-sol.fif", f"{SUBJECT}-src.fif"  # each in a folder 
 # %% The subject folder
 
 
-
-
 def template_subjects_dir() -> Path:
     """Folder to pass as ``subjects_dir`` for the template subject ``"fsaverage5"``.
 

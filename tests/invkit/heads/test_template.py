@@ -214,7 +214,7 @@ def test_own_source_space(eeg_info):
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "flipped"])
 def test_damaged_surface_is_written_again(damage, tmp_path, monkeypatch):
     monkeypatch.setenv("MNE_INVKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(template, "_write_subject", lambda folder: _write_little(folder))
+    monkeypatch.setattr(template, "write_subject", lambda folder: _write_little(folder))
     path = template_subjects_dir() / SUBJECT / "surf" / "lh.white"
     whole = path.read_bytes()
     if damage == "missing":
