@@ -60,6 +60,20 @@ src : mne.SourceSpaces | None
     Source space of the estimate, such as ``forward["src"]``; needed for a volume.
 {_TIME}""",
     "time": _TIME,
+    "results": """\
+results : dict | Result | source estimate | list of source estimate
+    By the name of each solver its result, see :class:`mne_invkit.inverse.result.Result`, or
+    its estimate. A single result or estimate needs no name.""",
+    "inst_of_results": """\
+evoked : mne.Evoked | list of mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+    The data that the estimates were made from. Of Epochs the mean is reported.""",
+    "landmarks": """\
+landmarks : dict of tuple of float | None
+    Positions (mm, MNI) by their names, to which distances are told.""",
+    "drawn_unit": """\
+unit : str
+    Unit of the picture. ``"nA m"`` is for an estimate in A m, MNE's unit of amplitudes. For
+    an estimate in any other unit pass that unit, such as ``unit="dSPM"``.""",
     "subject_of_stc": """\
 subject : str | None
     Subject, by default that of the estimate or of its source space.

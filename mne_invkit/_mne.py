@@ -14,6 +14,7 @@ __all__ = [
     "SURFACES",
     "bad_spans",
     "get_current_comp",
+    "hide_ticks",
     "is_average_reference",
     "is_bipolar",
     "is_fixed",
@@ -90,6 +91,13 @@ def is_bipolar(ch: dict) -> bool:
 def bad_spans(raw: mne.io.BaseRaw) -> list[tuple[int, int]]:
     """Samples of the segments that annotations call bad; public functions read the data for it."""
     return list(zip(*_annotations_starts_stops(raw, ["bad"]), strict=True))
+
+
+def hide_ticks(brain: mne.viz.Brain) -> None:
+    """Hide the ticks of a Brain's color bar, which MNE puts beside it off screen."""
+    ticks = getattr(brain, "_scalar_bar_ticks", None)  # not in all versions
+    if ticks is not None:
+        ticks.VisibilityOff()
 
 
 def original_gain(forward: mne.Forward) -> np.ndarray:

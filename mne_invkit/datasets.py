@@ -9,7 +9,7 @@ import numpy as np
 from mne.utils import verbose
 
 from mne_invkit.heads.electrodes import coregister_electrodes
-from mne_invkit.heads.template import template_bem, template_fiducials, template_trans
+from mne_invkit.heads.template import template_fiducials, template_surfaces, template_trans
 
 _SFREQ, _TMIN, _N_STIMULI = 2048.0, -0.05, 6000
 _BASELINE_END = -0.005  # s; the stimulus artifact follows
@@ -71,7 +71,8 @@ def load_sep(*, verbose=None) -> Recording:
     names = [str(name) for name in study["labellist"]]
     front, left, up = study["vertlist"].T / 1e3
     trans = template_trans()
-    positions = coregister_electrodes(np.stack([-left, front, up], axis=1), template_bem(), trans)
+    digitized = np.stack([-left, front, up], axis=1)
+    positions = coregister_electrodes(digitized, template_surfaces(), trans)
     to_head = mne.transforms.invert_transform(trans)
     lpa, nasion, rpa = mne.transforms.apply_trans(to_head, template_fiducials())
     montage = mne.channels.make_dig_montage(

@@ -2,60 +2,87 @@
 
 from __future__ import annotations
 
+import html
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
+from matplotlib.figure import Figure
 from mne.utils import verbose
 
 from mne_invkit._docs import fill_doc
+from mne_invkit._files import write_whole
 from mne_invkit._html import html_table
-from mne_invkit.heads.regions import region_name
-from mne_invkit.heads.template import SUBJECT
 from mne_invkit.inverse.result import Result
-from mne_invkit.viz.estimate import drawn_unit, plot_estimate
-from mne_invkit.viz.fit import plot_convergence, plot_sensor_fit
-from mne_invkit.viz.snapshot import Snapshot, take_snapshot
+from mne_invkit.viz.courses import plot_time_courses
+from mne_invkit.viz.entries import (
+    Entry,
+    make_entries,
+    make_table,
+    snapshots_of,
+    where_sources_are,
+)
+from mne_invkit.viz.estimate import plot_estimate
+from mne_invkit.viz.findings import drawn_unit
+from mne_invkit.viz.fit import (
+    plot_convergence,
+    plot_response,
+    plot_sensor_fit,
+)
 
 _TAGS = ("inverse",)
-_PACKAGES = ("mne_invkit", "mne", "numpy", "scipy", "nilearn")
+_LITTLE = 10.0  # percent of the whitened data; less is hardly an explanation
+_LONG = 4.0  # s; of longer data, such as Raw, so much around the response is drawn
+_DPI = 150
+_PACKAGES = ("mne-invkit", "mne", "numpy", "scipy", "nilearn")
 
 
 @verbose
 @fill_doc
 def make_report(
-    results: Mapping[str, Result],
-    evoked: mne.Evoked,
+    results,
+    evoked,
     forward: mne.Forward,
     *,
+    noise_cov: mne.Covariance | None = None,
     subject: str | None = None,
     subjects_dir=None,
     trans=None,
     times: Sequence[float] | None = None,
+    landmarks: Mapping[str, tuple] | None = None,
+    unit: str = "A m",
     title: str = "Source estimates",
+    folder=None,
     verbose=None,
 ) -> mne.Report:
     """Report on one or more solvers applied to the same data.
 
     Parameters
     ----------
-    results : dict of Result
-        Name of each solver and its result, see :class:`mne_invkit.inverse.result.Result`.
-    evoked : mne.Evoked
-        The data.
+    %(results)s
+    %(inst_of_results)s
     forward : mne.Forward
         The forward solution the estimates were made with.
+    noise_cov : mne.Covariance | None
+        The noise covariance, to be drawn.
     %(subject_of_stc)s
     trans : mne.transforms.Transform | path-like | None
         Transformation between head and MRI, by default that of the forward solution.
     times : sequence of float | None
-        Times in s at which every solver is drawn. None draws each of them at the times of all
-        solvers' maxima.
+        Times in s at which every estimate is drawn. By default that of the response: of the
+        maximum of the global field power after the stimulus and its artifact.
+    %(landmarks)s
+    unit : str
+        Unit of source estimates that are not results, such as ``"dSPM"``.
     title : str
         Title of the report.
+    folder : path-like | None
+        Folder into which the first picture of each estimate is written as well (PNG).
     %(verbose)s
 
     Returns
@@ -68,54 +95,105 @@ def make_report(
     >>> from mne_invkit import make_report
     >>> report = make_report({"Champagne": result}, evoked, forward)  # doctest: +SKIP
     """
-    if not results:
-        raise ValueError("results is empty: pass a dict of at least one solver's result.")
-    trans = forward["mri_head_t"] if trans is None else trans
-    where = {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
+    entries = make_entries(results, evoked, forward, unit)
+    where = where_sources_are(forward, subject, subjects_dir, trans)
     src = forward["src"]
-    peaks = {name: take_snapshot(result.stc, src, **where) for name, result in results.items()}
-    figures = {name: _figures(result, peaks[name]) for name, result in results.items()}
-    if times is None or not len(times):
-        times = [snapshot.time for snapshot in peaks.values()]
+    shots = [snapshots_of(entry, times, src, where) for entry in entries]
 
     report = mne.Report(title=title)
-    report.add_html(_comparison(figures), "Summary", tags=_TAGS, section="Summary")
-    for name, result in results.items():
-        add = {"tags": _TAGS, "section": name}
-        settings = html_table(result.settings.items())
-        tables = f"{html_table(figures[name].items())}<h5>Settings</h5>{settings}"
-        report.add_html(tables, f"{name}: figures and settings", **add)
-        for what, pictures in _pictures(name, result, evoked, src, times, where):
-            _add_figures(report, pictures, f"{name}: {what}", add)
-    packages = {name: import_module(name).__version__ for name in _PACKAGES}
-    provenance = {"Python": platform.python_version(), "System": platform.platform(), **packages}
-    report.add_html(html_table(provenance.items()), "Versions", tags=_TAGS, section="Provenance")
+    add = {"tags": _TAGS, "section": "Summary"}
+    first = [one[0] for one in shots]
+    table = make_table(entries, first, landmarks)
+    rows = html_table(table.itertuples(), header=("", *table.columns))
+    report.add_html(rows, "Strongest sources", **add)
+    for note in _notes(entries):
+        report.add_html(f"<p>{note}</p>", "Note", **add)
+    _add_data(report, entries, noise_cov)
+    pairs = list(zip(entries, shots, strict=True))
+    for solver in dict.fromkeys(entry.solver for entry in entries):
+        own = [(entry, shots) for entry, shots in pairs if entry.solver == solver]
+        _add_solver(report, own, src, where, folder)
+    add = {"tags": _TAGS, "section": "Provenance"}
+    report.add_html(html_table(_versions().items()), "Versions", **add)
     return report
 
 
 # %% Pictures
 
 
-def _pictures(name, result, evoked, src, times, where) -> Iterator[tuple[str, list]]:
-    """Titles and figures of one solver."""
-    stc, (_, unit) = result.stc, drawn_unit(result.unit)
-    indices = {int(np.abs(stc.times - time).argmin()) for time in times}
+def _add_data(report: mne.Report, entries: list[Entry], noise_cov) -> None:
+    """Add what the estimates were made from: the responses and the noise covariance."""
+    add = {"tags": _TAGS, "section": "Data"}
+    responses = {entry.condition or "Response": entry for entry in entries}
+    for name, entry in responses.items():
+        time = entry.response_time()
+        _add_figures(report, plot_response(_around(entry.evoked, time), time), name, add)
+    if noise_cov is None:
+        return
+    if noise_cov["diag"]:  # MNE draws full ones only
+        noise_cov = mne.Covariance(
+            np.diag(noise_cov["data"]), noise_cov.ch_names, noise_cov["bads"], noise_cov["projs"],
+            noise_cov["nfree"],
+        )  # fmt: skip
+    figures = mne.viz.plot_cov(noise_cov, entries[0].evoked.info, show=False, verbose="error")
+    _add_figures(report, list(figures), "Noise covariance", add)
+
+
+def _add_solver(report: mne.Report, own: list, src, where, folder) -> None:
+    """Add the section of a solver: what it found in each condition, and what it did."""
+    solver, result = own[0][0].solver, own[0][0].result
+    add = {"tags": _TAGS, "section": solver}
+    for entry, snapshots in own:
+        for what, figures in _pictures(entry, snapshots, src, where):
+            if what == "estimate" and folder is not None:
+                _save(figures[0], Path(folder), entry.name)
+            _add_figures(report, figures, f"{entry.name}: {what}", add)
+    if result is None:
+        return
+    for what, figure in _own_figures(result):
+        _add_figures(report, [figure], f"{solver}: {what}", add)
+    settings = {**result.settings, "code": result.code}
+    report.add_html(html_table(settings.items()), f"{solver}: settings", **add)
+
+
+def _pictures(entry: Entry, snapshots, src, where) -> Iterator[tuple[str, list]]:
+    """Titles and figures of one estimate."""
+    stc, (_, unit) = entry.stc, drawn_unit(entry.unit)
     yield (
         "estimate",
         [
-            plot_estimate(stc, src, time=stc.times[k], title=name, unit=unit, **where)
-            for k in sorted(indices)
+            plot_estimate(stc, src, time=shot.time, title=entry.name, unit=unit, **where)
+            for shot in snapshots
         ],
     )
+    shot = snapshots[0]
+    yield "time courses", [plot_time_courses(stc, src, shot, entry.unit)]
+    if entry.residual is not None:
+        data, left = (_around(one, shot.time) for one in (entry.evoked, entry.residual))
+        yield "fit to the sensors", [plot_sensor_fit(data, left, time=shot.time)]
+
+
+def _around(evoked: mne.Evoked, time: float) -> mne.Evoked:
+    """Data around a time, if they are too long to be drawn."""
+    if evoked.tmax - evoked.tmin <= _LONG:
+        return evoked
+    return evoked.copy().crop(
+        max(evoked.tmin, time - _LONG / 2), min(evoked.tmax, time + _LONG / 2)
+    )
+
+
+def _own_figures(result: Result) -> Iterator[tuple[str, Figure]]:
+    """Titles and figures of what a solver did."""
     if result.cost is not None and len(result.cost):
-        yield "convergence", [plot_convergence(result.cost)]
-    for title, figure in result.figures().items():
-        yield title, [figure]
-    yield "fit to the sensors", [plot_sensor_fit(evoked, result.residual)]
+        yield "convergence", plot_convergence(result.cost)
+    yield from result.figures().items()
 
 
 def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -> None:
     """Add figures, as slides if there are several, and close them."""
+    for figure in figures:  # just above whole pixels: MNE shears pictures that round down
+        pixels = np.rint(figure.get_size_inches() * figure.dpi)
+        figure.set_size_inches((pixels + 0.1) / figure.dpi)
     try:
         report.add_figure(figures if len(figures) > 1 else figures[0], title, **options)
     finally:
@@ -123,33 +201,36 @@ def _add_figures(report: mne.Report, figures: list, title: str, options: dict) -
             plt.close(figure)
 
 
-# %% Figures and tables
+def _save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a picture under a name that every system allows."""
+    name = re.sub(r"[^\w.-]+", "-", name)
+    with write_whole(folder / f"{name}.png") as path:
+        figure.savefig(path, dpi=_DPI)
 
 
-def _figures(result: Result, snapshot: Snapshot) -> dict[str, str]:
-    """Figures of one solver, by name."""
-    peak, (scale, unit) = snapshot.peak(), drawn_unit(result.unit)
-    figures = {
-        "Estimate": f"{type(result.stc).__name__}, {len(result.stc.data)} locations",
-        "Explained variance": f"{result.explained_variance:.1f} %",
-    }
-    if peak.position is None:
-        figures["Peak"] = "no source is active"
-    else:
-        x, y, z = peak.position
-        figures["Peak"] = f"{scale * peak.value:.3g} {unit} at {1e3 * peak.time:.0f} ms"
-        figures["Peak position"] = f"({x:.0f}, {y:.0f}, {z:.0f}) mm, MRI frame"
-        if snapshot.folder is not None and snapshot.folder.name == SUBJECT:
-            figures["Peak region"] = region_name(peak.position)
-    if result.cost is not None and len(result.cost):
-        figures["Iterations"] = str(len(result.cost))
-        figures["Final cost"] = f"{result.cost[-1]:.6g}"
-    figures["Code"] = result.code
-    return figures
+# %% Tables and words
 
 
-def _comparison(figures: dict[str, dict[str, str]]) -> str:
-    """HTML table of solvers (columns) by figures (rows)."""
-    rows = list(dict.fromkeys(row for column in figures.values() for row in column))
-    cells = [(row, *(column.get(row, "–") for column in figures.values())) for row in rows]
-    return html_table(cells, header=("", *figures))
+def _notes(entries: list[Entry]) -> Iterator[str]:
+    """What a reader should know of the results before looking at them."""
+    results = {entry.solver: entry.result for entry in entries if entry.result}
+    for solver, result in results.items():
+        if result.explained_variance < _LITTLE:
+            yield (
+                f"{html.escape(solver)} explains only {result.explained_variance:.1f} % of the "
+                "whitened data. Most of a long window is noise: crop it to the response, "
+                "<code>evoked.crop(tmin, tmax)</code>, and fit again."
+            )
+    yield (
+        "Whitened data, which solvers explain, weigh each channel by its noise. Raw data weigh "
+        "all channels of a type alike."
+    )
+
+
+def _versions() -> dict[str, str]:
+    """System and versions, by name.
+
+    ``Report.add_sys_info`` would import all optional packages of MNE and ask the network.
+    """
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"Python": platform.python_version(), "System": platform.platform(), **packages}

@@ -33,7 +33,7 @@ def plot_temporal_covariance(covariance: np.ndarray, times: np.ndarray) -> Figur
         extent=(ms[0], ms[-1], ms[0], ms[-1]),
     )  # fmt: skip
     image.set(xlabel="Time (ms)", ylabel="Time (ms)", title="Temporal covariance")
-    fig.colorbar(shown, ax=image, shrink=0.8)
+    fig.colorbar(shown, ax=image, shrink=0.8, label="Covariance (relative)")
     line.axhline(0, color="gray", lw=0.8)
     line.plot(ms - ms[0], lags, color="#dd3a1d")
     line.set(xlabel="Lag (ms)", ylabel="Mean correlation", ylim=(-1.05, 1.05))

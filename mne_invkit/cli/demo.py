@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +14,14 @@ from mne_invkit._files import check_new
 
 if TYPE_CHECKING:
     import mne
+    import pandas as pd
 
-    from mne_invkit.inverse.result import Result
-    from mne_invkit.viz.snapshot import Peak
+    from mne_invkit.datasets import Recording
 
 HAND_AREA = (-42.0, -25.0, 55.0)
 """Hand area of the left hemisphere (mm, MNI), which responds to the right median nerve."""
+
+_SOLVE = "from mne_invkit.heads.template import template_bem; template_bem(verbose='ERROR')"
 
 
 def add_command(commands, common) -> None:
@@ -45,14 +52,14 @@ def _run(args) -> None:
         )
     args.output.mkdir(parents=True, exist_ok=True)
     check_new(args.output / "report.html", overwrite=True)
-    peaks = run_demo(args.output, methods)
+    table = run_demo(args.output, list(dict.fromkeys(methods)))
     print("\nStrongest source at the maximum of the global field power:")
-    for method, (peak, unit) in peaks.items():
-        print(f"  {method:12s} {describe_peak(peak, unit)}")
+    for method, words in table.iterrows():
+        print(f"  {method:12s} {in_words(words)}")
     print(f"Report and pictures: {args.output / 'report.html'}")
 
 
-def run_demo(folder: Path, methods: list[str]) -> dict[str, tuple[Peak, str]]:
+def run_demo(folder: Path, methods: list[str]) -> pd.DataFrame:
     """Estimate the sources of the SEP by each method; write estimates, pictures and a report.
 
     Parameters
@@ -64,55 +71,101 @@ def run_demo(folder: Path, methods: list[str]) -> dict[str, tuple[Peak, str]]:
 
     Returns
     -------
-    peaks : dict of tuple
-        For each method the strongest source at the maximum of the global field power, and the
-        unit of the estimate.
+    table : pandas.DataFrame
+        The strongest source of each method, as in the report.
+    """
+    from mne_invkit._threads import one_thread
+    from mne_invkit.solvers.registry import get_solver
+
+    results = {}
+    with one_thread(), _steps(2 + 2 * len(methods)) as step:
+        with step("head model (longer the first time)"):
+            sep, forward = _prepare()
+        for method in methods:
+            with step(f"sources by {method}"):
+                solver = get_solver(method)
+                results[method] = solver.fit(sep.evoked, forward, sep.noise_cov)
+            with step(f"pictures of {method}"):
+                _write_estimate(folder, method, results[method], sep)
+        with step("report"):
+            return _write_report(folder, results, sep, forward)
+
+
+def in_words(words: pd.Series) -> str:
+    """Write a row of the table as a line.
+
+    Parameters
+    ----------
+    words : pandas.Series
+        Words by the names of the columns.
+
+    Returns
+    -------
+    line : str
+        The words as a sentence.
+    """
+    parts, explained = [], []
+    for name, word in words.items():
+        if name.startswith("From"):
+            parts.append(f"{word} {name[0].lower()}{name[1:]}")
+        elif name.startswith("Explained"):
+            explained.append(f"{word} ({name.partition(', ')[2]})")
+        else:
+            parts.append(word)
+    return ", ".join([*parts, f"explains {' and '.join(explained)}"])
+
+
+@contextmanager
+def _steps(n_steps: int) -> Iterator:
+    """Show a bar of the steps, with the name of the one that runs."""
+    from tqdm import tqdm
+
+    form = "{desc:40s}{bar:20}{n_fmt}/{total_fmt}, {elapsed}"
+    with tqdm(total=n_steps, bar_format=form, leave=False) as bar:
+
+        @contextmanager
+        def step(name: str):
+            bar.set_description_str(name)
+            yield
+            bar.update()
+
+        yield step
+
+
+def _prepare() -> tuple[Recording, mne.Forward]:
+    """Load the recording and make the forward solution.
+
+    Another process solves the boundary-element method the first time, which is half of the work.
     """
     from mne_invkit.datasets import load_sep
-    from mne_invkit.heads.template import SUBJECT, template_forward, template_subjects_dir
-    from mne_invkit.report import make_report
-    from mne_invkit.solvers.registry import get_solver
-    from mne_invkit.viz.snapshot import take_snapshot
+    from mne_invkit.heads.template import (
+        template_forward,
+        template_source_space,
+        template_subjects_dir,
+    )
+    from mne_invkit.viz.render import can_render
 
-    print("Preparing the recording and the template head (half a minute the first time) ...")
-    sep = load_sep()
-    evoked = sep.evoked
-    forward = template_forward(evoked.info)
-    time = evoked.times[evoked.data.std(axis=0).argmax()]
-    results, peaks = {}, {}
-    for method in methods:
-        print(f"{method}: estimating the sources ...")
-        solver = get_solver(method)
-        result = results[method] = solver.fit(evoked, forward, sep.noise_cov, verbose="INFO")
-        result.stc.save(folder / f"{method}-stc.h5", ftype="h5", overwrite=True)
-        snapshot = take_snapshot(result.stc, forward["src"], time=time)
-        peaks[method] = snapshot.peak(), result.unit
-        _write_pictures(folder, method, result, forward, time)
-    print("Writing the report ...")
-    report = make_report(
-        results, evoked, forward, subject=SUBJECT, subjects_dir=template_subjects_dir(),
-        times=[time], title="Median nerve SEP",
-    )  # fmt: skip
-    report.add_html(f"<p>{sep.citation}</p>", "Recording", section="Provenance")
-    report.save(folder / "report.html", open_browser=False, overwrite=True)
-    return peaks
+    template_subjects_dir()
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _SOLVE]
+    with subprocess.Popen(command, env=one_thread, stderr=subprocess.DEVNULL):
+        sep = load_sep()
+        template_source_space()
+        can_render()
+    return sep, template_forward(sep.evoked.info)
 
 
-def _write_pictures(
-    folder: Path, method: str, result: Result, forward: mne.Forward, time: float
-) -> None:
-    """Write a picture of the cortex, and one in MNE's Brain where 3-D rendering works."""
-    import matplotlib.pyplot as plt
-
+def _write_estimate(folder: Path, method: str, result, sep: Recording) -> None:
+    """Write an estimate, and its picture in MNE's Brain where 3-D rendering works."""
     from mne_invkit.viz.brain import plot_brain
-    from mne_invkit.viz.estimate import drawn_unit, plot_estimate
+    from mne_invkit.viz.findings import drawn_unit
+    from mne_invkit.viz.fit import response_time
 
-    _, unit = drawn_unit(result.unit)
-    figure = plot_estimate(result.stc, forward["src"], time=time, title=method, unit=unit)
-    figure.savefig(folder / f"{method}.png", dpi=150)
-    plt.close(figure)
+    result.stc.save(folder / f"{method}-stc.h5", ftype="h5", overwrite=True)
     try:
-        brain = plot_brain(result.stc, time=time)
+        brain = plot_brain(
+            result.stc, time=response_time(sep.evoked), unit=drawn_unit(result.unit)[1]
+        )
     except RuntimeError as error:
         print(f"{method}: MNE's Brain is left out. {error}")
         return
@@ -120,32 +173,17 @@ def _write_pictures(
     brain.close()
 
 
-def describe_peak(peak: Peak, unit: str = "A m") -> str:
-    """Say when and where a peak is.
+def _write_report(folder: Path, results: dict, sep: Recording, forward) -> pd.DataFrame:
+    """Write the report, and the pictures in it as files; return its table."""
+    from mne_invkit.heads.template import SUBJECT
+    from mne_invkit.report import make_report
+    from mne_invkit.viz.entries import peak_table
 
-    Parameters
-    ----------
-    peak : Peak
-        The strongest source at one time.
-    unit : str
-        Unit of the estimate.
-
-    Returns
-    -------
-    text : str
-        Time, magnitude, position, region, and distance to the left hand area.
-    """
-    import numpy as np
-
-    from mne_invkit.heads.regions import region_name
-    from mne_invkit.viz.estimate import drawn_unit
-
-    if peak.position is None:
-        return "no source is active"
-    factor, unit = drawn_unit(unit)
-    x, y, z = peak.position
-    distance = np.linalg.norm(peak.position - HAND_AREA)
-    return (
-        f"at {1e3 * peak.time:.1f} ms {factor * peak.value:.2f} {unit} at MNI ({x:.0f}, {y:.0f}, "
-        f"{z:.0f}) mm, {region_name(peak.position)}, {distance:.0f} mm from the left hand area"
-    )
+    words = {"subject": SUBJECT, "landmarks": {"left hand area": HAND_AREA}}
+    report = make_report(
+        results, sep.evoked, forward, noise_cov=sep.noise_cov, title="Median nerve SEP",
+        folder=folder, **words,
+    )  # fmt: skip
+    report.add_html(f"<p>{sep.citation}</p>", "Recording", section="Provenance")
+    report.save(folder / "report.html", open_browser=False, overwrite=True)
+    return peak_table(results, sep.evoked, forward, **words)

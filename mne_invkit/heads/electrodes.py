@@ -13,7 +13,7 @@ from mne_invkit.heads.surfaces import on_surface, radii
 
 
 def coregister_electrodes(
-    positions: np.ndarray, bem: mne.bem.ConductorModel, trans: mne.transforms.Transform
+    positions: np.ndarray, surfs: list[dict], trans: mne.transforms.Transform
 ) -> np.ndarray:
     """Move digitized electrodes as one rigid body onto the skin of a head.
 
@@ -22,8 +22,9 @@ def coregister_electrodes(
     positions : ndarray, shape (n, 3)
         Positions in m, roughly in the head frame (x to the right, y to the front, z up,
         origin between the ears).
-    bem : mne.bem.ConductorModel
-        Head model whose outermost surface is the skin.
+    surfs : list of dict
+        Surfaces of the head in the MRI frame, from the skin to the inner skull, such as
+        ``bem["surfs"]``.
     trans : mne.transforms.Transform
         Head to MRI transformation.
 
@@ -33,7 +34,7 @@ def coregister_electrodes(
         The moved positions. They minimize the squared distances to the skin, with a weak
         penalty on the motion.
     """
-    skin, origin = bem["surfs"][0], bem["surfs"][-1]["rr"].mean(axis=0)
+    skin, origin = surfs[0], surfs[-1]["rr"].mean(axis=0)
     penalty = 0.003 * np.sqrt(len(positions))  # m, for each radian and for each 100 mm
 
     def move(motion):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import mne
@@ -12,79 +11,32 @@ from mne.utils import verbose, warn
 from mne_invkit._mne import get_current_comp
 from mne_invkit.heads.cache import cache_folder, cached
 from mne_invkit.heads.electrodes import place_electrodes
-from mne_invkit.heads.surfaces import SHIPPED, radii, template_shells
+from mne_invkit.heads.subject import HEMIS, SUBJECT, is_cortex, write_registration, write_subject
+from mne_invkit.heads.surfaces import SHIPPED, radii
 
-SUBJECT = "fsaverage5"
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Conductivities of brain, skull and scalp (S/m), in MNE's order."""
 
-_LAYOUT = 5  # version of the subject folder: increase it when its files change
+_LAYOUT = 6  # version of the subject folder: increase it when its files change
 _BEM, _SRC = f"{SUBJECT}-bem-sol.fif", f"{SUBJECT}-src.fif"  # each in a folder of the cache
-_THINNEST = 0.5  # mm; thinner places are not cortex
-_MNI305_TO_MNI152 = np.array(  # FreeSurfer wiki, "CoordinateSystems", section 8
-    [
-        [0.9975, -0.0073, 0.0176, -0.0429],
-        [0.0146, 1.0009, -0.0024, 1.5496],
-        [-0.0130, -0.0093, 0.9971, 1.1840],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
-_HEMIS = {"lh": "left", "rh": "right"}
 
 
 # %% The subject folder
-
-
-def _write_subject(folder: Path) -> None:
-    """Write surfaces, morphometry and shells of the template as a FreeSurfer subject."""
-    import nibabel
-    from nilearn import datasets
-
-    surf, bem = folder / "surf", folder / "bem"
-    surf.mkdir()
-    bem.mkdir()
-    fsaverage = datasets.fetch_surf_fsaverage(SUBJECT)
-    meshes = dict(white="white", pial="pial", inflated="infl", sphere="sphere")
-    maps = dict(curv="curv", sulc="sulc", area="area", thickness="thick")
-    for hemi, side in _HEMIS.items():
-        for name, key in meshes.items():
-            rr, tris = (a.data for a in nibabel.load(fsaverage[f"{key}_{side}"]).darrays)
-            mne.write_surface(surf / f"{hemi}.{name}", rr, tris)
-        shutil.copy(surf / f"{hemi}.sphere", surf / f"{hemi}.sphere.reg")
-        for name, key in maps.items():
-            values = nibabel.load(fsaverage[f"{key}_{side}"]).darrays[0].data
-            nibabel.freesurfer.write_morph_data(surf / f"{hemi}.{name}", values)
-    _write_mri(folder / "mri" / "T1.mgz")
-    for name, (rr, tris) in template_shells().items():
-        mne.write_surface(bem / f"{name}.surf", rr * 1e3, tris)
-    fiducials, frame = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
-    mne.io.write_fiducials(bem / f"{SUBJECT}-fiducials.fif", fiducials, frame, verbose="error")
-
-
-def _write_mri(path: Path) -> None:
-    """Write the MNI152 image that nilearn bundles on the grid of fsaverage (256^3, 1 mm)."""
-    import nibabel
-    from nilearn import datasets, image
-
-    path.parent.mkdir()
-    template = datasets.load_mni152_template(resolution=1)
-    template = image.new_img_like(
-        template, template.get_fdata(), affine=np.linalg.inv(_MNI305_TO_MNI152) @ template.affine
-    )
-    grid = np.array([[-1, 0, 0, 128], [0, 0, 1, -128], [0, -1, 0, 128], [0, 0, 0, 1.0]])
-    conformed = image.resample_img(template, grid, target_shape=(256,) * 3, interpolation="linear")
-    values = conformed.get_fdata()
-    values = np.round(255 * values / values.max()).clip(0, 255).astype(np.uint8)
-    nibabel.save(nibabel.MGHImage(values, grid), path)
 
 
 def template_subjects_dir() -> Path:
     """Folder to pass as ``subjects_dir`` for the template subject ``"fsaverage5"``.
 
     It holds a subject as FreeSurfer lays it out: white, pial, inflated and spherical surfaces,
-    curvature, T1 and BEM shells. The first call writes it to the cache, which takes about two
-    seconds; so does a later one that finds a file damaged. The cache is the folder
-    ``MNE_INVKIT_CACHE``, or else that of the system.
+    curvature, T1, BEM shells, and the annotation ``"dosenbach"``, in which each vertex of the
+    cortex belongs to the nearest of the regions of Dosenbach et al. (2010). Its surface RAS is
+    MNI305. The first call writes it to the cache, which takes about two seconds; so does a later
+    one that finds a file damaged. The cache is the folder ``MNE_INVKIT_CACHE``, or else that of
+    the system.
+
+    The vertices of fsaverage5 are the first 10,242 of fsaverage. The folder also knows the
+    registration of fsaverage, so that :func:`mne.compute_source_morph` brings estimates there.
+    To morph from a subject of your own, put a link to the folder ``fsaverage5`` beside it.
 
     Returns
     -------
@@ -97,7 +49,8 @@ def template_subjects_dir() -> Path:
     >>> brain = stc.plot(subjects_dir=template_subjects_dir())  # doctest: +SKIP
     """
     subjects_dir = cache_folder() / f"template-{_LAYOUT}"
-    cached(subjects_dir / SUBJECT, _write_subject)
+    cached(subjects_dir / SUBJECT, write_subject)
+    cached(subjects_dir / "fsaverage", write_registration)
     return subjects_dir
 
 
@@ -122,6 +75,23 @@ def template_fiducials() -> np.ndarray:
     """
     points, _ = mne.io.read_fiducials(SHIPPED / "fsaverage-fiducials.fif", verbose="error")
     return np.array([point["r"] for point in points], float)
+
+
+def template_surfaces() -> list[dict]:
+    """Skin, outer skull and inner skull of the template, without the solution of the BEM.
+
+    Returns
+    -------
+    surfs : list of dict
+        Vertices ``rr`` (m, MRI frame) and triangles ``tris``, those of ``template_bem()["surfs"]``.
+    """
+    bem = template_subjects_dir() / SUBJECT / "bem"
+    surfs = []
+    for name in ("outer_skin", "outer_skull", "inner_skull"):
+        rr, tris = mne.read_surface(bem / f"{name}.surf")
+        rr = (rr / 1e3).astype(np.float32).astype(float)  # as files of the BEM store them
+        surfs.append({"rr": rr, "tris": tris})
+    return surfs
 
 
 @verbose
@@ -160,15 +130,26 @@ def template_bem(
 
 def _without_medial_wall(src: mne.SourceSpaces, subjects_dir: Path) -> mne.SourceSpaces:
     """Leave out vertices without cortex: the white surface also closes over the brainstem."""
-    import nibabel
-
-    for s, hemi in zip(src, _HEMIS, strict=True):
-        path = subjects_dir / SUBJECT / "surf" / f"{hemi}.thickness"
-        s["inuse"][nibabel.freesurfer.read_morph_data(path) < _THINNEST] = 0
+    for s, hemi in zip(src, HEMIS, strict=True):
+        s["inuse"][~is_cortex(subjects_dir / SUBJECT, hemi)] = 0
         s["vertno"] = np.flatnonzero(s["inuse"])
         s["nuse"] = len(s["vertno"])
-        s["nuse_tri"], s["use_tris"] = 0, None  # the triangles used removed vertices
+        s["use_tris"] = _triangles_in_use(s)
+        s["nuse_tri"] = len(s["use_tris"])
     return src
+
+
+def _triangles_in_use(s: dict) -> np.ndarray:
+    """Triangles between locations, which tell MNE their neighbors.
+
+    A location whose triangles all reach beyond the cortex keeps them as flat ones.
+    """
+    tris = s["tris"] if s["use_tris"] is None else s["use_tris"]  # none with spacing="all"
+    used = s["inuse"][tris].astype(bool)
+    whole = used.all(axis=1)
+    edge = np.isin(tris, np.setdiff1d(s["vertno"], tris[whole])).any(axis=1)
+    some = np.take_along_axis(tris[edge], used[edge].argmax(axis=1)[:, np.newaxis], axis=1)
+    return np.concatenate([tris[whole], np.where(used[edge], tris[edge], some)])
 
 
 @verbose

@@ -49,7 +49,12 @@ def kind_of(stc: Estimate) -> str:
     for (kind, _), stc_class in STC_CLASSES.items():
         if isinstance(stc, stc_class):
             return kind
-    raise TypeError(f"stc must be a source estimate of MNE, got {type(stc).__name__}.")
+    mend = ""
+    if isinstance(stc, list | tuple) and len(stc):
+        mend = f" of {len(stc)}: pass one of them, such as stc[0]"
+    elif hasattr(stc, "stc"):
+        mend = ": pass its estimate, result.stc"
+    raise TypeError(f"stc must be a source estimate of MNE, got {type(stc).__name__}{mend}.")
 
 
 # %% From arrays

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 from mne.utils import logger
 
 _RESOLUTION = 4  # pixels in a mm
@@ -69,7 +70,7 @@ def draw_mesh(ax: Axes, rr, tris, rgb, toward, up) -> None:
     if can_render():
         import pyvista
 
-        with _plotter(_RESOLUTION * (high - low)) as plotter:
+        with _plotter(_RESOLUTION * (high - low), ax) as plotter:
             mesh = pyvista.PolyData.from_regular_faces(rr, tris)
             plotter.add_mesh(mesh, scalars=rgb, rgb=True, smooth_shading=True, ambient=0.15)
             image = _look(plotter, (low + high) / 2 @ axes, toward, up, (high - low)[1])
@@ -101,7 +102,7 @@ def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
     hull = np.concatenate([points, *(rr for rr, _ in shells)])
     center, height = (hull.min(axis=0) + hull.max(axis=0)) / 2, 0.95 * np.ptp(hull, axis=0).max()
     toward = np.array([-0.62, 0.62, 0.48]) / np.linalg.norm([-0.62, 0.62, 0.48])
-    with _plotter(np.array([800, 800])) as plotter:
+    with _plotter(np.array([800, 800]), ax) as plotter:
         for rr, tris in shells:
             mesh = pyvista.PolyData.from_regular_faces(rr, tris)
             plotter.add_mesh(mesh, color="#b9b4ae", opacity=0.12, smooth_shading=True)
@@ -118,21 +119,34 @@ def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
 
 
 @contextmanager
-def _plotter(size: np.ndarray):
-    """Off-screen plotter of pyvista with a size in pixels, without warnings about displays."""
-    import pyvista
+def quiet_vtk():
+    """Let VTK say errors only: without a display it warns, and draws all the same."""
     from vtkmodules.vtkCommonCore import vtkLogger
 
     verbosity = vtkLogger.GetCurrentVerbosityCutoff()
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
-    plotter = pyvista.Plotter(off_screen=True, window_size=np.round(size).astype(int).tolist())
     try:
-        plotter.set_background("white")
-        plotter.enable_parallel_projection()
-        yield plotter
+        yield
     finally:
-        plotter.close()
         vtkLogger.SetStderrVerbosity(verbosity)
+
+
+@contextmanager
+def _plotter(size: np.ndarray, ax: Axes):
+    """Off-screen plotter of pyvista with a size in pixels, without warnings about displays.
+
+    Its background is that of the figure.
+    """
+    import pyvista
+
+    with quiet_vtk():
+        plotter = pyvista.Plotter(off_screen=True, window_size=np.round(size).astype(int).tolist())
+        try:
+            plotter.set_background(to_rgb(ax.figure.get_facecolor()))
+            plotter.enable_parallel_projection()
+            yield plotter
+        finally:
+            plotter.close()
 
 
 def _look(plotter, center, toward, up, height) -> np.ndarray:

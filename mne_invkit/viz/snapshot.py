@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import mne
 import numpy as np
 from mne.utils import verbose
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from mne_invkit._docs import fill_doc
@@ -21,6 +23,7 @@ SPARSE = 50
 
 _REACH = 8.0  # mm, smallest distance over which the value of a location fades
 _MARGIN = 16.0  # mm, around the locations of an image
+_TALAIRACH = Path("mri") / "transforms" / "talairach.xfm"
 
 
 class Peak(NamedTuple):
@@ -38,6 +41,10 @@ class Peak(NamedTuple):
         Hemisphere, if the peak is on the cortex.
     vertex : int | None
         Vertex, if the peak is on the cortex.
+    mni : ndarray, shape (3,) | None
+        Position in mm, MNI305, where the subject's transformation is known.
+    row : int | None
+        Which of the locations.
     """
 
     time: float
@@ -45,6 +52,8 @@ class Peak(NamedTuple):
     position: np.ndarray | None = None
     hemi: str | None = None
     vertex: int | None = None
+    mni: np.ndarray | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +87,23 @@ class Snapshot:
         surface = [] if self.surface is None else self.surface.data[:, 0]
         return np.concatenate([surface, [] if self.values is None else self.values])
 
+    @property
+    def has_t1(self) -> bool:
+        """Whether the subject has an MRI."""
+        return self.folder is not None and (self.folder / "mri" / "T1.mgz").is_file()
+
+    @cached_property
+    def to_mni(self) -> np.ndarray | None:
+        """From the MRI frame to MNI305 (mm), shape (4, 4); None if the subject's is not known."""
+        if self.folder is None or not (self.folder / _TALAIRACH).is_file():
+            return None
+        try:
+            affine = mne.read_talxfm(self.folder.name, self.folder.parent)["trans"].copy()
+        except OSError:  # without an MRI its origin is not known
+            return None
+        affine[:3, 3] *= 1e3
+        return affine
+
     def read_surface(self, hemi: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (n, 3) in mm and triangles (m, 3) of a surface of the subject."""
         if self.folder is None:
@@ -95,27 +121,64 @@ class Snapshot:
             )
         return rr, tris
 
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Positions of all locations in mm, MRI frame, shape (n_locations, 3)."""
+        found = [np.zeros((0, 3))]
+        for hemi, vertices in zip(("lh", "rh"), self._vertices, strict=True):
+            if len(vertices):
+                found.append(self.read_surface(hemi, "white")[0][vertices])
+        if self.points is not None:
+            found.append(self.points)
+        return np.concatenate(found)
+
+    def peaks(self, n_peaks: int, apart: float = 20.0) -> list[Peak]:
+        """Find the largest magnitudes that are some distance (mm) apart, the largest first."""
+        left, found = self.magnitudes, []
+        ends = np.cumsum([len(v) for v in self._vertices])
+        while len(found) < n_peaks and left.max(initial=0) > 0:
+            k = int(left.argmax())
+            position, hemi, vertex = self.positions[k], None, None
+            if k < ends[1]:
+                vertex = int(np.concatenate(self._vertices)[k])
+                hemi = "lh" if k < ends[0] else "rh"
+            mni = None if self.to_mni is None else mne.transforms.apply_trans(self.to_mni, position)
+            found.append(Peak(self.time, float(left[k]), position, hemi, vertex, mni, k))
+            left[np.linalg.norm(self.positions - position, axis=1) < apart] = 0
+            left[k] = 0
+        return found
+
     def peak(self) -> Peak:
         """Find the largest magnitude."""
-        found = [Peak(self.time, 0.0)]
-        if self.surface is not None:
-            for k, (hemi, data) in enumerate(self._hemispheres()):
-                if data.max(initial=0) > 0:
-                    vertex = int(self.surface.vertices[k][data.argmax()])
-                    position = self.read_surface(hemi, "white")[0][vertex]
-                    found.append(Peak(self.time, float(data.max()), position, hemi, vertex))
-        if self.points is not None and self.values.max(initial=0) > 0:
-            k = self.values.argmax()
-            found.append(Peak(self.time, float(self.values[k]), self.points[k]))
-        return max(found, key=lambda peak: peak.value)
+        return (self.peaks(1) or [Peak(self.time, 0.0)])[0]
 
-    def _hemispheres(self):
-        return ("lh", self.surface.lh_data[:, 0]), ("rh", self.surface.rh_data[:, 0])
+    @property
+    def _vertices(self) -> list[np.ndarray]:
+        """Vertices on the cortex, of the left and of the right hemisphere."""
+        return [np.zeros(0, int)] * 2 if self.surface is None else self.surface.vertices
 
     def on_surface(self, hemi: str, name: str) -> np.ndarray:
         """Magnitudes at every vertex of a surface of the subject, shape (n_vertices,)."""
+        values = self.surface.rh_data if hemi == "rh" else self.surface.lh_data
+        return self.surface_weights(hemi, name, values[:, 0] > 0) @ values[:, 0]
+
+    def surface_weights(self, hemi: str, name: str, active: np.ndarray) -> csr_array:
+        """Weights that bring values of a hemisphere's locations to all vertices of a surface.
+
+        Parameters
+        ----------
+        hemi, name : str
+            Hemisphere and surface.
+        active : ndarray of bool, shape (n_locations,)
+            Locations that are not silent.
+
+        Returns
+        -------
+        weights : scipy.sparse.csr_array, shape (n_vertices, n_locations)
+            The weights.
+        """
         rr, _ = self.read_surface(hemi, name)
-        return _spread(rr[self.surface.vertices[hemi == "rh"]], dict(self._hemispheres())[hemi], rr)
+        return _weights(rr[self.surface.vertices[hemi == "rh"]], active, rr)
 
     def image(self, voxel_size: float = 4.0):
         """Magnitudes in the volume as a nibabel image in the MRI frame (mm)."""
@@ -127,33 +190,34 @@ class Snapshot:
         affine[:3, 3] = first * voxel_size
         shape = (last - first).astype(int) + 1
         voxels = np.indices(shape).reshape(3, -1).T * voxel_size + affine[:3, 3]
-        values = _spread(self.points, self.values, voxels).reshape(shape)
+        weights = _weights(self.points, self.values > 0, voxels)
+        values = (weights @ self.values).reshape(shape)
         return nibabel.Nifti1Image(values.astype(np.float32), affine)
 
 
-def _spread(points: np.ndarray, values: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Interpolate values from points to nearby targets, shape (n_targets,).
+def _weights(points: np.ndarray, active: np.ndarray, targets: np.ndarray) -> csr_array:
+    """Weights to interpolate from points to nearby targets, shape (n_targets, n_points).
 
     The weights are those of Franke and Nielson (1980). A value is kept at its own point and fades
     with distance, to zero at 1.5 times the median distance between neighbors. The sources of a
     sparse estimate are spots of their own.
     """
-    out = np.zeros(len(targets))
-    active = values > 0
-    if not active.any():
-        return out
-    reach = _REACH
+    chosen, reach = np.arange(len(points)), _REACH
     if active.sum() <= SPARSE:
-        points, values = points[active], values[active]
+        chosen = np.flatnonzero(active)
     else:
         reach = max(reach, 1.5 * np.median(cKDTree(points).query(points, 2)[0][:, 1]))
-    distance, index = cKDTree(points).query(targets, 8, distance_upper_bound=reach)
+    shape = len(targets), len(points)
+    if not active.any():
+        return csr_array(shape)
+    distance, index = cKDTree(points[chosen]).query(targets, 8, distance_upper_bound=reach)
     near = np.isfinite(distance[:, 0])
     distance, index = distance[near], index[near]
     weights = (np.maximum(reach - distance, 0) / (distance + 1e-3)) ** 2
-    mean = (weights * np.append(values, 0)[index]).sum(axis=1) / weights.sum(axis=1)
-    out[near] = mean * (1 - (distance[:, 0] / reach) ** 4)
-    return out
+    weights *= ((1 - (distance[:, 0] / reach) ** 4) / weights.sum(axis=1))[:, np.newaxis]
+    found = np.isfinite(distance)
+    rows = np.broadcast_to(np.flatnonzero(near)[:, np.newaxis], found.shape)[found]
+    return csr_array((weights[found], (rows, chosen[index[found]])), shape=shape)
 
 
 @fill_doc
@@ -195,7 +259,7 @@ def _time_index(stc, magnitude, time) -> int:
     if time is None:
         return int(magnitude.max(axis=0, initial=0).argmax())
     k = int(np.abs(stc.times - time).argmin())
-    if abs(stc.times[k] - time) > stc.tstep:
+    if abs(stc.times[k] - time) > (0.5 + 1e-6) * stc.tstep:
         raise ValueError(
             f"time={time:g} s lies outside of stc, which spans {stc.times[0]:g} to "
             f"{stc.times[-1]:g} s: leave time=None for the time of its maximum."

@@ -29,7 +29,8 @@ def demo(tmp_path_factory):
 
 def test_demo_finds_the_hand_area(demo):
     _, text = demo
-    peaks = re.findall(r"^ +(\w+) +at ([\d.]+) ms .* MNI \((.*)\) mm, left .*$", text, re.MULTILINE)
+    line = r"^ +(\w+) +([\d.]+) ms, .* MNI \((.*)\) mm, left .* mm from the left hand area, .*$"
+    peaks = re.findall(line, text, re.MULTILINE)
     assert [name for name, *_ in peaks] == ["eloreta", "kronbayes", "piunet"]
     for _, time, place in peaks:
         assert 28 < float(time) < 31
@@ -48,6 +49,23 @@ def test_demo_writes_report_pictures_and_estimates(demo):
         assert stc.subject == "fsaverage5"
         assert stc.shape == (4857, 369)
         assert (folder / f"{method}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_says_the_same_everywhere(demo):
+    """Terminal and report give the same words, in which the report opens on the response."""
+    folder, text = demo
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    for method in ("kronbayes", "eloreta", "piunet"):
+        (line,) = re.findall(rf"^ +{method} +(.*)$", text, re.MULTILINE)
+        row = re.search(rf"<th[^>]*>{method}</th>(.*?)</tr>", report, re.DOTALL)
+        cells = re.findall(r"<td>(.*?)</td>", row[1], re.DOTALL)
+        assert len(cells) == 7
+        assert cells[0].startswith("29.8 ms")
+        for cell in cells:
+            assert cell in line  # time, amplitude, place, region, distance, explained variances
+    assert "cerebellum" not in text
+    for section in ("Summary", "Data", "Noise covariance", "time courses", "settings", "Versions"):
+        assert section in report
 
 
 def test_demo_does_not_overwrite_unasked(demo, capsys):

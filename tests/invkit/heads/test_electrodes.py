@@ -92,7 +92,7 @@ def test_coregistration_undoes_a_rigid_motion(bem, trans):
     info = place_electrodes(info_of("biosemi256"), bem, trans, verbose=False)
     true = electrodes(info)
     turn = mne.transforms.rotation(0.1, -0.08, 0.05)[:3, :3]
-    found = coregister_electrodes(true @ turn.T + [0.004, -0.01, 0.008], bem, trans)
+    found = coregister_electrodes(true @ turn.T + [0.004, -0.01, 0.008], bem["surfs"], trans)
     assert np.linalg.norm(found - true, axis=1).max() < 5e-3
     gram = (found - found.mean(axis=0)) @ (found - found.mean(axis=0)).T
     rigid = (true - true.mean(axis=0)) @ (true - true.mean(axis=0)).T

@@ -4,8 +4,10 @@ import mne
 import numpy as np
 import pytest
 from mne.io.constants import FIFF
+from scipy.sparse.csgraph import connected_components
 
 from mne_invkit.heads import template
+from mne_invkit.heads.regions import ATLAS
 from mne_invkit.heads.surfaces import on_surface, radii
 from mne_invkit.heads.template import (
     SUBJECT,
@@ -13,6 +15,7 @@ from mne_invkit.heads.template import (
     template_forward,
     template_source_space,
     template_subjects_dir,
+    template_surfaces,
     template_trans,
 )
 from mne_invkit.inverse.problem import prepare_problem
@@ -56,6 +59,76 @@ def test_mri_fits_the_surfaces(subject):
     assert brightness(white) > 100 > 10 > brightness(beyond)
 
 
+def test_frame_is_mni305(subject, trans):
+    """MNE's own functions find MNI coordinates."""
+    vertex, folder = 4321, subject.parent
+    white = mne.read_surface(subject / "surf" / "rh.white")[0]
+    found = mne.vertex_to_mni([vertex], [1], SUBJECT, folder)
+    np.testing.assert_allclose(found[0], white[vertex], atol=1e-3)
+    head = mne.transforms.apply_trans(np.linalg.inv(trans["trans"]), white[[vertex]] / 1e3)
+    found = mne.head_to_mni(head, SUBJECT, trans, folder)
+    np.testing.assert_allclose(found[0], white[vertex], atol=1e-3)
+
+
+def test_regions_of_the_cortex(subject):
+    """Regions cover the cortex once, and give time courses."""
+    labels = mne.read_labels_from_annot(SUBJECT, ATLAS, subjects_dir=subject.parent)
+    src = template_source_space(spacing="all", verbose=False)
+    for s, hemi in zip(src, ["lh", "rh"], strict=True):
+        vertices = np.concatenate([label.vertices for label in labels if label.hemi == hemi])
+        np.testing.assert_array_equal(np.sort(vertices), s["vertno"])
+    assert not any(deep in lab.name for lab in labels for deep in ("cerebellum", "thalamus"))
+    (hand,) = [label for label in labels if label.name == "parietal 75-lh"]
+    white = mne.read_surface(subject / "surf" / "lh.white")[0]
+    assert np.linalg.norm(white[hand.vertices].mean(axis=0) - [-38, -27, 58]) < 8
+    src = template_source_space(verbose=False)
+    vertices = [s["vertno"] for s in src]
+    inside = np.isin(vertices[0], hand.vertices)
+    assert inside.any()
+    data = np.r_[inside, np.zeros(len(vertices[1]))][:, np.newaxis]
+    stc = mne.SourceEstimate(data, vertices, 0.0, 0.01, subject=SUBJECT)
+    found = stc.extract_label_time_course(labels, src, mode="mean")[:, 0]
+    assert [label.name for label, one in zip(labels, found, strict=True) if one] == [hand.name]
+
+
+def test_morph_to_fsaverage_keeps_the_vertices(subject):
+    """The first vertices of fsaverage are those of the template: nothing moves."""
+    src = template_source_space(spacing="all", verbose=False)
+    vertices = [s["vertno"] for s in src]
+    data = np.zeros((sum(map(len, vertices)), 1))
+    data[500] = 1.0
+    stc = mne.SourceEstimate(data, vertices, 0.0, 0.01, subject=SUBJECT)
+    morph = mne.compute_source_morph(
+        stc, SUBJECT, "fsaverage", subjects_dir=subject.parent, smooth=1, warn=False, verbose=False
+    )
+    moved = morph.apply(stc)
+    assert moved.subject == "fsaverage"
+    assert [len(v) for v in moved.vertices] == [10242, 10242]
+    assert moved.data.argmax() == vertices[0][500]
+
+
+def test_morph_from_another_subject(subject, tmp_path):
+    """A link to the template beside the subject is enough."""
+    (tmp_path / SUBJECT).symlink_to(subject, target_is_directory=True)
+    (tmp_path / "own" / "surf").mkdir(parents=True)
+    for hemi in ("lh", "rh"):
+        rr, tris = mne.read_surface(subject / "surf" / f"{hemi}.sphere.reg")
+        mne.write_surface(tmp_path / "own" / "surf" / f"{hemi}.sphere.reg", rr[::-1], 10241 - tris)
+    src = template_source_space(spacing="ico3", verbose=False)
+    vertices = [s["vertno"] for s in src]
+    own = [np.sort(10241 - v) for v in vertices]
+    data = np.zeros((sum(map(len, own)), 1))
+    data[700] = 1.0
+    stc = mne.SourceEstimate(data, own, 0.0, 0.01, subject="own")
+    morph = mne.compute_source_morph(
+        stc, "own", SUBJECT, src_to=src, subjects_dir=tmp_path, smooth=1, warn=False, verbose=False
+    )
+    moved = morph.apply(stc)
+    assert moved.subject == SUBJECT
+    found = np.concatenate(vertices)[moved.data.argmax()]
+    assert found == 10241 - np.concatenate(own)[700]
+
+
 def test_fiducials_define_the_head_frame(subject, trans):
     path = subject / "bem" / f"{SUBJECT}-fiducials.fif"
     fiducials, _ = mne.io.read_fiducials(path, verbose=False)
@@ -77,6 +150,30 @@ def test_cortex_leaves_out_the_medial_wall(subject, spacing, n_sources):
         assert len(s["vertno"]) == s["nuse"] == s["inuse"].sum()
 
 
+@pytest.mark.parametrize("spacing", ["ico3", "ico4", "oct4", "all"])
+def test_neighbors_are_known(spacing):
+    """MNE finds them without a warning, and the cortex of a hemisphere is in one piece."""
+    src = template_source_space(spacing=spacing, verbose=False)
+    adjacency = mne.spatial_src_adjacency(src, verbose=False)
+    n_left, n_right = (s["nuse"] for s in src)
+    assert adjacency.shape == (n_left + n_right,) * 2
+    n_pieces, piece = connected_components(adjacency)
+    assert n_pieces == 2
+    np.testing.assert_array_equal(piece, np.repeat([0, 1], [n_left, n_right]))
+    for s in src:
+        np.testing.assert_array_equal(np.unique(s["use_tris"]), s["vertno"])
+        assert s["nuse_tri"] == len(s["use_tris"])
+
+
+def test_neighbors_are_known_after_a_forward_solution_left_locations_out(eeg_info):
+    forward = template_forward(eeg_info, spacing="ico3", mindist=8.0, verbose=False)
+    with pytest.warns(RuntimeWarning, match="omitted"):
+        adjacency = mne.spatial_src_adjacency(forward["src"], verbose=False)
+    assert adjacency.shape == (forward["nsource"],) * 2
+    assert 1000 < forward["nsource"] < 1216
+    assert connected_components(adjacency)[0] == 2
+
+
 @pytest.mark.parametrize("kind", ["surface", "volume"])
 def test_sources_are_inside_the_skull(forwards, bem, in_mri, kind):
     inner = bem["surfs"][-1]
@@ -85,6 +182,12 @@ def test_sources_are_inside_the_skull(forwards, bem, in_mri, kind):
     distance = np.linalg.norm(rays, axis=1)
     skull = radii(origin, rays / distance[:, None], inner["rr"], inner["tris"])
     assert (distance < skull).all()
+
+
+def test_surfaces_are_those_of_the_bem(bem):
+    for found, wanted in zip(template_surfaces(), bem["surfs"], strict=True):
+        np.testing.assert_array_equal(found["rr"], wanted["rr"])
+        np.testing.assert_array_equal(found["tris"], wanted["tris"])
 
 
 def test_volume_is_a_grid():
@@ -111,7 +214,7 @@ def test_own_source_space(eeg_info):
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "flipped"])
 def test_damaged_surface_is_written_again(damage, tmp_path, monkeypatch):
     monkeypatch.setenv("MNE_INVKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(template, "_write_subject", lambda folder: _write_little(folder))
+    monkeypatch.setattr(template, "write_subject", lambda folder: _write_little(folder))
     path = template_subjects_dir() / SUBJECT / "surf" / "lh.white"
     whole = path.read_bytes()
     if damage == "missing":

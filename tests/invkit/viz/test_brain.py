@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mne_invkit.viz.brain import plot_brain
+from mne_invkit.viz.estimate import plot_estimate
 from mne_invkit.viz.render import can_render
 
 HAND = (-38, -25, 58)
@@ -25,6 +26,7 @@ def draw():
         brains.append(plot_brain(stc, **options))
         return brains[-1].screenshot().astype(int)
 
+    draw.brains = brains
     yield draw
     for drawn in brains:
         drawn.close()
@@ -37,8 +39,8 @@ def estimate(make_stc, surface_src):
 
 
 def n_warm(picture):
-    """Count the red, orange and yellow pixels of the left and the right half."""
-    red, _, blue = np.moveaxis(picture, -1, 0)
+    """Count the red, orange and yellow pixels of both halves, above the color bar."""
+    red, _, blue = np.moveaxis(picture[: int(0.7 * len(picture))], -1, 0)
     return [int(half.sum()) for half in np.array_split(red - blue > 80, 2, axis=1)]
 
 
@@ -53,11 +55,42 @@ def test_source_is_drawn_in_its_hemisphere(draw, estimate, side, sparse, keep_ac
 
 
 def test_ball_marks_the_peak(draw, estimate):
-    red, green, blue = np.moveaxis(draw(estimate()), -1, 0)
+    picture = draw(estimate())
+    red, green, blue = np.moveaxis(picture[: int(0.7 * len(picture))], -1, 0)
     rows, columns = np.nonzero((green - red > 60) & (blue - red > 60))
     assert columns.size
     warm = np.column_stack(np.nonzero(red - blue > 80)).mean(axis=0)
     assert np.linalg.norm(warm - [rows.mean(), columns.mean()]) < 5
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_limits_and_labels_are_those_of_the_other_picture(
+    estimate, draw, side, sparse, keep_active
+):
+    """A bar with its unit, the time and the hemispheres; a dense map is not painted all over."""
+    stc = estimate(np.multiply(HAND, [-side, 1, 1]))
+    if sparse:
+        stc = keep_active(stc)
+    else:
+        stc.data += 1e-9 * np.abs(np.random.default_rng(0).normal(size=stc.data.shape))
+    bar = plot_estimate(stc, time=0.01, views=["lateral"]).axes[-1]
+    plt.close("all")
+    picture = draw(stc, time=0.01)
+    drawn = draw.brains[-1]
+    low, high = drawn.data["fmin"], drawn.data["fmax"]
+    np.testing.assert_allclose([low, high], bar.get_ylim(), rtol=1e-6)
+    assert bar.get_ylabel() == "nA m"
+    assert {"Left", "Right", "nA m"} <= set(drawn._actors["text"])
+    assert drawn.data["time_actor"].GetInput() == "10 ms"
+    assert drawn._scalar_bar is not None
+    assert 20 < sum(n_warm(picture)) < 0.02 * picture[..., 0].size
+
+
+def test_dark_background(draw, estimate):
+    picture = draw(estimate(), background="black")
+    assert picture[0, 0].max() == 0
+    assert (picture[:60].min(axis=-1) > 200).any()  # white words
 
 
 def test_vectors_are_drawn_as_their_lengths(draw, estimate):
@@ -70,6 +103,7 @@ def test_nothing_active(draw, estimate, sparse, keep_active):
     picture = draw(keep_active(stc) if sparse else stc)
     assert n_warm(picture) == [0, 0]
     assert np.ptp(picture) > 100  # the cortex is there
+    assert "0 ms, no source is active" in draw.brains[-1]._actors["text"]
 
 
 def test_time(draw, estimate):
@@ -113,6 +147,14 @@ def test_volume_estimate_names_what_to_call():
     stc = mne.VolSourceEstimate(np.ones((2, 1)), [np.arange(2)], 0, 1)
     with pytest.raises(TypeError, match=r"VolSourceEstimate: use .*plot_estimate"):
         plot_brain(stc)
+
+
+def test_lists_and_other_units_name_what_to_pass(estimate):
+    with pytest.raises(TypeError, match=r"list of 2: pass one of them, such as stc\[0\]"):
+        plot_brain([estimate(), estimate()])
+    if can_render():
+        with pytest.raises(ValueError, match='unit="dSPM"'):
+            plot_brain(estimate() * 1e9)
 
 
 @pytest.mark.parametrize("lack", ["OpenGL", "ipyevents"])

@@ -1,17 +1,20 @@
 """Pictures show the sources where they are, for every class of estimate."""
 
 import logging
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pytest
 
+from mne_invkit.heads.regions import MNI305_TO_MNI152
 from mne_invkit.heads.template import (
     SUBJECT,
     template_subjects_dir,
 )
-from mne_invkit.viz.estimate import drawn_unit, plot_estimate
+from mne_invkit.viz.estimate import CMAP, color_limits, is_sparse, plot_estimate
+from mne_invkit.viz.findings import drawn_unit
 from mne_invkit.viz.render import can_render
 from mne_invkit.viz.snapshot import estimate_to_nifti, take_snapshot
 
@@ -145,12 +148,81 @@ def test_volume_with_rendering_leaves_global_state(volume_src, make_stc):
     assert n_warm(fig, 0.6, 0.88) > 10  # the ball in the 3-D view
 
 
-def test_volume_without_subject_is_drawn_on_the_glass_brain(volume_src, no_rendering, make_stc):
+def test_volume_without_subject_is_not_drawn_in_a_foreign_brain(volume_src, no_rendering, make_stc):
     src = volume_src.copy()
     del src[0]["subject_his_id"]
     stc = make_stc(src, MOTOR)
     stc.subject = None
-    assert n_warm(plot_estimate(stc, src), 0, 0.88) > 20
+    with pytest.warns(RuntimeWarning, match="MRI of the subject is not known.*subjects_dir"):
+        fig = plot_estimate(stc, src)
+    assert n_warm(fig, 0, 0.88) > 20
+    assert "at MRI (" in fig.get_suptitle()
+    assert fig.get_suptitle().endswith("no brain is drawn: the MRI is not known")
+    (ax,) = [ax for ax in fig.axes if ax.child_axes]
+    planes = [panel.lines[0].get_xydata()[0] for panel in ax.child_axes]
+    x, y, z = take_snapshot(stc, src).peak().position
+    np.testing.assert_allclose(planes, [[y, z], [x, z], [x, y]])
+
+
+def test_glass_brain_is_that_of_mni_space(volume_src, no_rendering, make_stc):
+    """The ring is where the source is, in MNI152."""
+    stc = make_stc(volume_src, MOTOR)
+    fig = plot_estimate(stc, volume_src)
+    peak = take_snapshot(stc, volume_src).peak()
+    x, y, z = mne.transforms.apply_trans(MNI305_TO_MNI152, peak.mni)
+    rings = [ax.collections[-1] for ax in fig.axes if ax.collections and not ax.images[1:]]
+    drawn = [ring.get_offsets()[0] for ring in rings if len(ring.get_offsets()) == 1]
+    assert any(np.allclose(at, [x, z], atol=0.01) for at in drawn)
+    assert any(np.allclose(at, [x, y], atol=0.01) for at in drawn)
+    assert "at MNI (" in fig.get_suptitle()
+
+
+# %% What all pictures share
+
+
+def test_ring_at_the_edge_is_not_clipped(surface_src, no_rendering, make_stc):
+    fig = plot_estimate(make_stc(surface_src, [-8, 66, 0]), views=["medial"])
+    rings = fig.axes[0].lines
+    assert len(rings) == 2
+    assert not any(ring.get_clip_on() for ring in rings)
+
+
+def test_dark_style(surface_src, renderer, make_stc):
+    with plt.style.context("dark_background"):
+        fig = plot_estimate(make_stc(surface_src, MOTOR), views=["lateral"])
+        fig.canvas.draw()
+        pixels = np.asarray(fig.canvas.buffer_rgba())[..., :3]
+    words = pixels[: len(pixels) // 5]
+    assert words.max() > 200  # white on
+    assert np.median(words) == 0  # black
+    assert (pixels[len(pixels) // 2, :3] == 0).all()
+
+
+def test_every_bar_has_a_unit_and_hemispheres_their_names(surface_src, no_rendering, make_stc):
+    fig = plot_estimate(make_stc(surface_src, MOTOR), views=["lateral"])
+    assert fig.axes[-1].get_ylabel() == "nA m"
+    assert {"Left", "Right"} <= {text.get_text() for text in fig.texts}
+
+
+def test_colors_rise_evenly_in_lightness():
+    """L* of CIELAB is linear, so that no part of the range seems to have an edge."""
+    rgb = CMAP(np.linspace(0, 1, 65))[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lightness = 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
+    steps = np.diff(lightness)
+    assert steps.min() > 0.6 * steps.mean()
+    assert steps.max() < 1.5 * steps.mean()
+
+
+def test_limits_of_dense_and_sparse_estimates():
+    """The largest tenth of a dense estimate, but no less than a fifth of its maximum."""
+    ramp = np.linspace(0.01, 1, 1000)
+    assert color_limits(ramp) == (0.75, 1.0)
+    peaked = np.r_[ramp[:-1] * 0.05, 1.0]
+    assert color_limits(peaked) == (0.2, 1.0)
+    assert color_limits(np.r_[np.zeros(900), [0.15, 1.0]]) == (0.075, 1.0)
+    assert is_sparse(np.r_[np.zeros(900), [0.15, 1.0]])
+    assert not is_sparse(ramp)
 
 
 def test_probe_that_fails_falls_back(monkeypatch, caplog):
@@ -165,6 +237,10 @@ def test_errors_say_what_to_call(surface_src, volume_src, make_stc):
     surface, volume = make_stc(surface_src, MOTOR), make_stc(volume_src, MOTOR)
     with pytest.raises(TypeError, match="must be a source estimate"):
         plot_estimate(np.zeros(3))
+    with pytest.raises(TypeError, match=r"list of 2: pass one of them, such as stc\[0\]"):
+        plot_estimate([surface, surface])
+    with pytest.raises(TypeError, match=r"pass its estimate, result\.stc"):
+        plot_estimate(SimpleNamespace(stc=surface))
     with pytest.raises(ValueError, match="lies outside of stc"):
         plot_estimate(surface, time=7.0)
     with pytest.raises(ValueError, match="views must be among"):

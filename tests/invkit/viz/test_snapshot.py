@@ -1,10 +1,12 @@
 """Snapshots and images have the values of the estimate at the positions of its locations."""
 
+import shutil
+
 import mne
 import numpy as np
 import pytest
 
-from mne_invkit.heads.template import template_trans
+from mne_invkit.heads.template import SUBJECT, template_subjects_dir, template_trans
 from mne_invkit.inverse.stc import source_positions
 from mne_invkit.viz.snapshot import estimate_to_nifti, take_snapshot
 
@@ -73,3 +75,35 @@ def test_image_of_a_source_space_read_back(volume_src, tmp_path, make_stc):
         estimate_to_nifti(stc, volume_src).get_fdata(),
         atol=1e-12,
     )
+
+
+def make_subject(folder, xfm=None, t1=True):
+    """Copy the template's T1 into a subject of its own, with or without talairach.xfm."""
+    template = template_subjects_dir() / SUBJECT / "mri"
+    (folder / "own" / "mri" / "transforms").mkdir(parents=True)
+    if t1:
+        shutil.copy(template / "T1.mgz", folder / "own" / "mri" / "T1.mgz")
+    if xfm is not None:
+        text = (template / "transforms" / "talairach.xfm").read_text(encoding="utf-8")
+        path = folder / "own" / "mri" / "transforms" / "talairach.xfm"
+        path.write_text(text.replace("1 0 0 0", f"1 0 0 {xfm}"), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("xfm", "t1"), [(None, True), (7, True), (7, False)])
+def test_mni_position_where_the_transformation_is_known(volume_src, make_stc, tmp_path, xfm, t1):
+    make_subject(tmp_path, xfm, t1)
+    snapshot = take_snapshot(
+        make_stc(volume_src, MOTOR), volume_src, subject="own", subjects_dir=tmp_path
+    )
+    peak = snapshot.peak()
+    if xfm and t1:
+        np.testing.assert_allclose(peak.mni, peak.position + np.array([7, 0, 0]), atol=1e-3)
+    else:
+        assert peak.mni is None
+    assert snapshot.has_t1 == t1
+
+
+@pytest.mark.parametrize("time", [-0.006, 0.036])
+def test_time_beyond_half_a_sample_is_outside(surface_src, make_stc, time):
+    with pytest.raises(ValueError, match=r"outside of stc, which spans 0 to 0\.03 s"):
+        take_snapshot(make_stc(surface_src, MOTOR), time=time)
