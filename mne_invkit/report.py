@@ -18,10 +18,12 @@ from mne.utils import verbose
 from mne_invkit._docs import fill_doc
 from mne_invkit._files import write_whole
 from mne_invkit._html import html_table
+from mne_invkit.inverse.problem import Instance
 from mne_invkit.inverse.result import Result
 from mne_invkit.viz.courses import plot_time_courses
 from mne_invkit.viz.entries import (
     Entry,
+    Results,
     make_entries,
     make_table,
     snapshots_of,
@@ -45,19 +47,19 @@ _PACKAGES = ("mne-invkit", "mne", "numpy", "scipy", "nilearn")
 @verbose
 @fill_doc
 def make_report(
-    results,
-    evoked,
+    results: Results,
+    evoked: Instance,
     forward: mne.Forward,
     *,
     noise_cov: mne.Covariance | None = None,
     subject: str | None = None,
-    subjects_dir=None,
-    trans=None,
+    subjects_dir: str | Path | None = None,
+    trans: mne.transforms.Transform | str | Path | None = None,
     times: Sequence[float] | None = None,
     landmarks: Mapping[str, tuple] | None = None,
     unit: str = "A m",
     title: str = "Source estimates",
-    folder=None,
+    folder: str | Path | None = None,
     verbose=None,
 ) -> mne.Report:
     """Report on one or more solvers applied to the same data.

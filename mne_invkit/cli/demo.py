@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mne_invkit._files import check_new
+from mne_invkit._files import check_new, write_whole
 
 if TYPE_CHECKING:
     import mne
@@ -24,7 +26,7 @@ HAND_AREA = (-42.0, -25.0, 55.0)
 _SOLVE = "from mne_invkit.heads.template import template_bem; template_bem(verbose='ERROR')"
 
 
-def add_command(commands, common) -> None:
+def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     """Add ``demo`` to the commands. `common` has the options that all commands share."""
     parser = commands.add_parser(
         "demo", parents=[common], help="sources of a real EEG: report, pictures, estimates"
@@ -118,10 +120,12 @@ def in_words(words: pd.Series) -> str:
 @contextmanager
 def _steps(n_steps: int) -> Iterator:
     """Show a bar of the steps, with the name of the one that runs."""
+    from mne.utils import logger
     from tqdm import tqdm
 
     form = "{desc:40s}{bar:20}{n_fmt}/{total_fmt}, {elapsed}"
-    with tqdm(total=n_steps, bar_format=form, leave=False) as bar:
+    hidden = logger.getEffectiveLevel() > logging.WARNING or None  # None: unless it is a terminal
+    with tqdm(total=n_steps, bar_format=form, leave=False, disable=hidden) as bar:
 
         @contextmanager
         def step(name: str):
@@ -157,11 +161,12 @@ def _prepare() -> tuple[Recording, mne.Forward]:
 
 def _write_estimate(folder: Path, method: str, result, sep: Recording) -> None:
     """Write an estimate, and its picture in MNE's Brain where 3-D rendering works."""
+    from mne_invkit.inverse.files import save_stc
     from mne_invkit.viz.brain import plot_brain
     from mne_invkit.viz.findings import drawn_unit
     from mne_invkit.viz.fit import response_time
 
-    result.stc.save(folder / f"{method}-stc.h5", ftype="h5", overwrite=True)
+    save_stc(result.stc, folder / f"{method}-stc.h5")
     try:
         brain = plot_brain(
             result.stc, time=response_time(sep.evoked), unit=drawn_unit(result.unit)[1]
@@ -185,5 +190,6 @@ def _write_report(folder: Path, results: dict, sep: Recording, forward) -> pd.Da
         folder=folder, **words,
     )  # fmt: skip
     report.add_html(f"<p>{sep.citation}</p>", "Recording", section="Provenance")
-    report.save(folder / "report.html", open_browser=False, overwrite=True)
+    with write_whole(folder / "report.html") as made:
+        report.save(made, open_browser=False, overwrite=True)
     return peak_table(results, sep.evoked, forward, **words)

@@ -50,7 +50,7 @@ def add_command(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     parser.add_argument(
         "--result", type=Path, help="file of all that was found to write (.h5), for read_result"
     )
-    parser.add_argument("--report", type=Path, help="report of one average to write (.html)")
+    parser.add_argument("--report", type=Path, help="report to write (.html)")
     parser.add_argument("--subject", help="FreeSurfer subject for the pictures of the report")
     parser.add_argument("--subjects-dir", type=Path, help="folder of the FreeSurfer subjects")
     parser.add_argument("--overwrite", action="store_true", help="replace existing output")
@@ -133,6 +133,11 @@ def _check_inputs(args) -> None:
         raise ValueError("--spacing is that of the template: pass --template as well, or neither.")
     if args.subjects_dir is not None and not args.subjects_dir.is_dir():
         raise FileNotFoundError(f"There is no folder {args.subjects_dir} (--subjects-dir).")
+    if args.subject and args.subjects_dir and not (args.subjects_dir / args.subject).is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {args.subjects_dir / args.subject}: --subject is its name in "
+            "--subjects-dir."
+        )
     for path in args.files:
         check_file(path, folder=path is args.data)
 
@@ -170,7 +175,7 @@ def _solve(args, solver: Solver, options: dict, output: Output) -> None:
         result.save(args.result, overwrite=True)
         print(f"Result: {args.result}")
     if args.report:
-        _write_report(args, solver.name, result, inst, forward)
+        _write_report(args, solver.name, result, inst, forward, noise_cov)
 
 
 def _check_all(outputs: list[Output], args, inst) -> None:
@@ -186,18 +191,17 @@ def _check_all(outputs: list[Output], args, inst) -> None:
     insts = inst if isinstance(inst, list) else [inst]
     is_complex = any(np.iscomplexobj(i.data) for i in insts if isinstance(i, mne.Evoked))
     outputs[0].check_scalar(vector=False, is_complex=is_complex)
-    if args.report and not isinstance(inst, mne.Evoked):
-        raise ValueError("A report shows one average: pass one --condition, or leave out --report.")
 
 
-def _write_report(args, name: str, result, evoked, forward) -> None:
+def _write_report(args, name: str, result, inst, forward, noise_cov) -> None:
     """Write a report."""
     from mne_invkit._files import write_whole
     from mne_invkit.report import make_report
 
     report = make_report(
-        {name: result}, evoked, forward, subject=args.subject, subjects_dir=args.subjects_dir
-    )
+        {name: result}, inst, forward, noise_cov=noise_cov, subject=args.subject,
+        subjects_dir=args.subjects_dir,
+    )  # fmt: skip
     with write_whole(args.report) as made:
         report.save(made, open_browser=False, overwrite=True)
     print(f"Report: {args.report}")

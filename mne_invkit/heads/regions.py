@@ -48,7 +48,7 @@ def _is_deep(name: str) -> bool:
     return any(word in name for word in _DEEP)
 
 
-def region_name(position, hemi: str | None = None) -> str:
+def region_name(position: np.ndarray, hemi: str | None = None) -> str:
     """Name the region nearest to a position in the template.
 
     Parameters

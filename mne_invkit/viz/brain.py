@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import mne
 import numpy as np
@@ -56,7 +57,7 @@ def plot_brain(
     *,
     time: float | None = None,
     subject: str | None = None,
-    subjects_dir=None,
+    subjects_dir: str | Path | None = None,
     surface: str = "inflated",
     views: Sequence[str] = ("lateral", "medial"),
     size: tuple[int, int] = (1000, 800),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import mne
 import numpy as np
 from matplotlib.figure import Figure
 
-from mne_invkit.inverse.stc import dense_data, kind_of
+from mne_invkit.inverse.stc import Estimate, dense_data, kind_of
 from mne_invkit.viz.findings import NO_SOURCE, describe_peak, drawn_unit
 from mne_invkit.viz.snapshot import Snapshot
 
 _N_SOURCES = 5
 
 
-def plot_time_courses(stc, src, snapshot: Snapshot, unit: str = "A m") -> Figure:
+def plot_time_courses(
+    stc: Estimate, src: mne.SourceSpaces, snapshot: Snapshot, unit: str = "A m"
+) -> Figure:
     """Draw the time courses of the sources that are strongest at one time.
 
     Parameters

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
 
 from mne_invkit._docs import fill_doc
+from mne_invkit.inverse.problem import Instance
 from mne_invkit.inverse.result import Result
-from mne_invkit.inverse.stc import dense_data
+from mne_invkit.inverse.stc import Estimate, dense_data
 from mne_invkit.viz.estimate import check_unit
 from mne_invkit.viz.findings import describe_peak, drawn_unit
 from mne_invkit.viz.fit import explained_by_type, response_time
 from mne_invkit.viz.snapshot import Snapshot, take_snapshot
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _DATA = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+Results = Result | Estimate | Sequence | Mapping
+"""What is drawn: a result or an estimate, a list of one for each condition, or either by solver."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,7 @@ class Entry:
         return response_time(inside)
 
 
-def make_entries(results, inst, forward, unit) -> list[Entry]:
+def make_entries(results: Results, inst: Instance, forward: mne.Forward, unit: str) -> list[Entry]:
     """Estimates and their data, one by one; what does not fit together raises here."""
     if not isinstance(forward, mne.Forward):
         raise TypeError(f"forward must be an mne.Forward, got {type(forward).__name__}.")
@@ -163,19 +171,28 @@ def _check_entry(entry: Entry, forward: mne.Forward) -> None:
 # %% The strongest sources
 
 
-def where_sources_are(forward, subject, subjects_dir, trans) -> dict:
+def where_sources_are(
+    forward: mne.Forward,
+    subject: str | None,
+    subjects_dir: str | Path | None,
+    trans: mne.transforms.Transform | str | Path | None,
+) -> dict:
     """Arguments of pictures that say where the sources are."""
     trans = forward["mri_head_t"] if trans is None else trans
     return {"subject": subject, "subjects_dir": subjects_dir, "trans": trans}
 
 
-def snapshots_of(entry: Entry, times, src, where) -> list[Snapshot]:
+def snapshots_of(
+    entry: Entry, times: Sequence[float] | None, src: mne.SourceSpaces, where: dict
+) -> list[Snapshot]:
     """The estimate at the times that are drawn."""
     times = [entry.response_time()] if times is None or not len(times) else times
     return [take_snapshot(entry.stc, src, time=time, **where) for time in times]
 
 
-def make_table(entries: list[Entry], snapshots: list[Snapshot], landmarks):
+def make_table(
+    entries: list[Entry], snapshots: list[Snapshot], landmarks: Mapping[str, tuple] | None
+) -> pd.DataFrame:
     """Table of what is said of each estimate, as words."""
     import pandas as pd
 
@@ -193,17 +210,17 @@ def make_table(entries: list[Entry], snapshots: list[Snapshot], landmarks):
 
 @fill_doc
 def peak_table(
-    results,
-    evoked,
+    results: Results,
+    evoked: Instance,
     forward: mne.Forward,
     *,
     time: float | None = None,
     subject: str | None = None,
-    subjects_dir=None,
-    trans=None,
+    subjects_dir: str | Path | None = None,
+    trans: mne.transforms.Transform | str | Path | None = None,
     landmarks: Mapping[str, tuple] | None = None,
     unit: str = "A m",
-):
+) -> pd.DataFrame:
     """Make a table of the strongest source of each estimate, the one that a report opens with.
 
     Parameters

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import mne
@@ -17,6 +18,7 @@ from mne.utils import verbose, warn
 
 from mne_invkit._docs import fill_doc
 from mne_invkit.heads.regions import MNI305_TO_MNI152
+from mne_invkit.inverse.stc import Estimate
 from mne_invkit.viz import render
 from mne_invkit.viz.findings import NO_SOURCE, describe_peak
 from mne_invkit.viz.snapshot import SPARSE, Peak, Snapshot, take_snapshot
@@ -227,13 +229,13 @@ def _colors(values, limits) -> np.ndarray:
 @verbose
 @fill_doc
 def plot_estimate(
-    stc,
+    stc: Estimate,
     src: mne.SourceSpaces | None = None,
     *,
     time: float | None = None,
     subject: str | None = None,
-    subjects_dir=None,
-    trans=None,
+    subjects_dir: str | Path | None = None,
+    trans: mne.transforms.Transform | str | Path | None = None,
     title: str | None = None,
     views: Sequence[str] = ("lateral", "medial"),
     surface: str = "inflated",

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mne_invkit._mne import make_projector
+from mne_invkit.inverse.problem import Instance
 from mne_invkit.viz.findings import in_ms
 
 _WIDTH = 9.0  # inches
@@ -15,7 +16,7 @@ _ACCENT = "#dd3a1d"
 _ARTIFACT = 0.005  # s around the stimulus, where its artifact may be larger than any response
 
 
-def plot_convergence(trace) -> Figure:
+def plot_convergence(trace: np.ndarray) -> Figure:
     """Draw the cost of a solver against its iterations.
 
     Parameters
@@ -75,7 +76,7 @@ def response_time(evoked: mne.Evoked) -> float:
     return float(times[np.where(response, power, -1).argmax()])
 
 
-def sensor_types(inst) -> list[str]:
+def sensor_types(inst: Instance) -> list[str]:
     """Types of sensors that source estimates explain: "mag", "grad" and "eeg", as present.
 
     Parameters

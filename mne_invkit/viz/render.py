@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -49,7 +50,9 @@ def can_render() -> bool:
     return able
 
 
-def draw_mesh(ax: Axes, rr, tris, rgb, toward, up) -> None:
+def draw_mesh(
+    ax: Axes, rr: np.ndarray, tris: np.ndarray, rgb: np.ndarray, toward: np.ndarray, up: np.ndarray
+) -> None:
     """Draw a colored mesh as seen from a direction, on axes in mm.
 
     Parameters
@@ -81,7 +84,13 @@ def draw_mesh(ax: Axes, rr, tris, rgb, toward, up) -> None:
     ax.axis("off")
 
 
-def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
+def draw_balls(
+    ax: Axes,
+    points: np.ndarray,
+    sizes: np.ndarray,
+    rgb: np.ndarray,
+    shells: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> None:
     """Draw balls inside translucent shells by pyvista, as seen from the left, front and above.
 
     Parameters
@@ -119,7 +128,7 @@ def draw_balls(ax: Axes, points, sizes, rgb, shells) -> None:
 
 
 @contextmanager
-def quiet_vtk():
+def quiet_vtk() -> Iterator[None]:
     """Let VTK say errors only: without a display it warns, and draws all the same."""
     from vtkmodules.vtkCommonCore import vtkLogger
 

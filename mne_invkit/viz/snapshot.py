@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mne
 import numpy as np
@@ -16,7 +16,10 @@ from scipy.spatial import cKDTree
 from mne_invkit._docs import fill_doc
 from mne_invkit._mne import is_from_mri, is_in_head_frame
 from mne_invkit.heads.template import SUBJECT, template_subjects_dir, template_trans
-from mne_invkit.inverse.stc import dense_data, kind_of, source_positions
+from mne_invkit.inverse.stc import Estimate, dense_data, kind_of, source_positions
+
+if TYPE_CHECKING:
+    import nibabel
 
 SPARSE = 50
 """Largest number of sources of an estimate that is called sparse."""
@@ -180,7 +183,7 @@ class Snapshot:
         rr, _ = self.read_surface(hemi, name)
         return _weights(rr[self.surface.vertices[hemi == "rh"]], active, rr)
 
-    def image(self, voxel_size: float = 4.0):
+    def image(self, voxel_size: float = 4.0) -> nibabel.Nifti1Image:
         """Magnitudes in the volume as a nibabel image in the MRI frame (mm)."""
         import nibabel
 
@@ -222,7 +225,13 @@ def _weights(points: np.ndarray, active: np.ndarray, targets: np.ndarray) -> csr
 
 @fill_doc
 def take_snapshot(
-    stc, src=None, *, time=None, subject=None, subjects_dir=None, trans=None
+    stc: Estimate,
+    src: mne.SourceSpaces | None = None,
+    *,
+    time: float | None = None,
+    subject: str | None = None,
+    subjects_dir: str | Path | None = None,
+    trans: mne.transforms.Transform | str | Path | None = None,
 ) -> Snapshot:
     """Take the magnitudes of an estimate at one time, with their positions.
 
@@ -314,16 +323,16 @@ def _head_to_mri(trans, folder) -> mne.transforms.Transform:
 @verbose
 @fill_doc
 def estimate_to_nifti(
-    stc,
-    src,
+    stc: Estimate,
+    src: mne.SourceSpaces,
     *,
-    time=None,
-    subject=None,
-    subjects_dir=None,
-    trans=None,
-    voxel_size=4.0,
+    time: float | None = None,
+    subject: str | None = None,
+    subjects_dir: str | Path | None = None,
+    trans: mne.transforms.Transform | str | Path | None = None,
+    voxel_size: float = 4.0,
     verbose=None,
-):
+) -> nibabel.Nifti1Image:
     """Turn an estimate in a volume into an image.
 
     Parameters

@@ -40,7 +40,11 @@ MISTAKES = [
     ([*DATA, "--output", "a.nii.gz"], "does not fit a surface source space"),
     (["{evoked}", "{mixed}", "--output", "a.stc"], "does not fit a mixed source space of 3 parts"),
     ([*DATA, *OUT, "--subjects-dir", "nowhere"], "no folder nowhere"),
-    (["{epochs}", "{forward}", *OUT, "--report", "a.html"], "A report shows one average"),
+    (
+        ["{evoked}", "{forward}", *OUT, "--report", "a.html", "--subject", "none",
+         "--subjects-dir", "."],
+        "There is no folder none",
+    ),
     # the files
     (["{evoked}", *OUT], "There is no forward solution: pass its file"),
     (["{evoked}", "{forward}", "{cov}", "{cov}", *OUT], "There are 4 files, too many"),
