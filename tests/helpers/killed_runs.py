@@ -9,6 +9,7 @@ from distill_cases import LAYERS, loader, net
 
 import mne_invkit.heads.template as template
 import mne_piunet.training.export as exported
+from mne_invkit.cli import main
 from mne_invkit.population.head import Head
 from mne_piunet.training.recipe import Recipe
 from mne_piunet.training.train import train
@@ -35,6 +36,18 @@ def distill_colours(folder):
         recipe=DistillRecipe(epochs=6, learning_rate=1e-2, weight=1.0, ema=0.9),
     )  # fmt: skip
     export_student(student, folder / "student.safetensors", torch.ones(2, 2, 6, 6), overwrite=True)
+
+
+def distill_vision(folder):
+    """Run the command on the pictures and the teacher beside the folder."""
+    options = dict(
+        teacher="small_cnn", student="small_cnn", data=folder.parent / "images",
+        teacher_weights=folder.parent / "teacher.pt", size=8, batch_size=20, validation=0.3,
+        recipe="{epochs: 3}",
+    )  # fmt: skip
+    words = [f"--set={name}={value}" for name, value in options.items()]
+    if main(["distill-vision", str(folder), *words]):
+        raise SystemExit(1)
 
 
 def train_piunet(folder):

@@ -1,7 +1,8 @@
 """Damage files in all ways, or kill their writer, in a process that may crash without harm.
 
 Run as ``python tests/torture/files.py fuzz READER DAMAGE SEED COUNT FOLDER`` or
-``... kill SEED COUNT FOLDER``. It prints how many inputs ended in which way, as JSON.
+``... kill SEED COUNT FOLDER`` or ``... solve SEED COUNT FOLDER``. It prints how many inputs ended
+in which way, as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import time
 import warnings
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from sealed import ROOM, seal_bytes
 
 from mne_invkit import make_result, prepare_problem, read_result, simulate_evoked
+from mne_invkit.cli import main
 from mne_kronbayes import fit_kron_bayes, read_kron_bayes
 from mne_piunet import make_piunet, read_piunet
 
@@ -160,32 +161,74 @@ def fingerprint(thing) -> bytes:
 # %% Killed writers
 
 
-def kill(seed: int, count: int, folder: Path) -> Counter:
-    """Kill a process at random moments as it writes over a file again and again."""
+def kill_writers(seed: int, count: int, folder: Path, write, tell) -> Counter:
+    """Kill a process at random moments as it writes over a file again and again.
+
+    ``write(k)`` writes contents 0 or 1, and ``tell()`` says which of them the file holds.
+    """
     rng = np.random.default_rng(seed)
-    problem = prepare_problem(*small_data())
-    ones = np.ones((1, problem.gain.shape[1], len(problem.times)))
-    results = [make_result(problem, ones), make_result(problem, 2 * ones)]
-    path = folder / "result.h5"
-    results[0].save(path)
-    wholes = [replace(result).found for result in results]
+    begin = time.monotonic()
+    write(0)
+    seconds, names = time.monotonic() - begin, set(folder.iterdir())
     ends = Counter(killed=0, lost=0, left=0, interrupted=0)
     for _ in range(count):
         pid = os.fork()
         if pid == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             while True:
-                for result in results:
-                    result.save(path, overwrite=True)
-        time.sleep(rng.uniform(0, 0.2))
+                write(0)
+                write(1)
+        time.sleep(rng.uniform(0, 3 * seconds))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         ends["killed"] += 1
         ends["interrupted"] += any(folder.glob(".writing-*"))
-        found = read_result(path).found
-        ends["lost"] += not any(np.array_equal(found, whole) for whole in wholes)
-        results[0].save(path, overwrite=True)
-        ends["left"] += len(list(folder.iterdir())) - 1
+        ends["lost"] += tell() not in (0, 1)
+        write(0)
+        ends["left"] += len(set(folder.iterdir()) - names)
     return ends
+
+
+def kill(seed: int, count: int, folder: Path) -> Counter:
+    """Kill ``result.save(overwrite=True)``."""
+    problem = prepare_problem(*small_data())
+    ones = np.ones((1, problem.gain.shape[1], len(problem.times)))
+    results = [make_result(problem, ones), make_result(problem, 2 * ones)]
+    path = folder / "result.h5"
+
+    def tell():
+        found = read_result(path).found
+        return [np.array_equal(found, result.found) for result in results].index(True)
+
+    return kill_writers(seed, count, folder, lambda k: results[k].save(path, overwrite=True), tell)
+
+
+def kill_solve(seed: int, count: int, folder: Path) -> Counter:
+    """Kill ``mne-invkit solve --overwrite``, for two recordings in turn."""
+    evoked, forward, noise_cov = small_data()
+    mne.write_forward_solution(folder / "data-fwd.fif", forward)
+    mne.write_cov(folder / "data-cov.fif", noise_cov)
+    for k, factor in enumerate((1, 2)):
+        evoked.data *= factor
+        mne.write_evokeds(folder / f"data{k}-ave.fif", evoked)
+    output, inputs = folder / "out-stc.h5", [folder / "data-fwd.fif", folder / "data-cov.fif"]
+
+    def write(k):
+        words = [folder / f"data{k}-ave.fif", *inputs, "--output", output, "--overwrite", "-q"]
+        code = main(["solve", "--method", "eloreta", *map(str, words)])
+        assert code == 0, code
+
+    def solved(k):
+        write(k)
+        return mne.read_source_estimate(output).data
+
+    wholes = [solved(0), solved(1)]
+
+    def tell():
+        found = mne.read_source_estimate(output).data
+        return [np.array_equal(found, whole) for whole in wholes].index(True)
+
+    return kill_writers(seed, count, folder, write, tell)
 
 
 if __name__ == "__main__":
@@ -197,5 +240,5 @@ if __name__ == "__main__":
         *names, seed, count = arguments
         ends = fuzz(*names, int(seed), int(count), Path(place))
     else:
-        ends = kill(*map(int, arguments), Path(place))
+        ends = {"kill": kill, "solve": kill_solve}[what](*map(int, arguments), Path(place))
     print(json.dumps(ends))

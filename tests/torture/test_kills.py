@@ -14,6 +14,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("ot")
 
 import killed_runs
+from colours import write_colours
 
 from mne_piunet.files import read_checkpoint
 
@@ -101,7 +102,18 @@ def same_files(whole, folder, others=()):
 
 
 def test_distillation(killing):
-    killing(killed_runs.distill_colours, 50, same_files)
+    killing(killed_runs.distill_colours, 20, same_files)
+
+
+def test_distill_vision(killing, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from subdistill.vision.models import SmallCNN
+
+    write_colours(tmp_path / "images")
+    torch.manual_seed(0)
+    torch.save(SmallCNN(3).state_dict(), tmp_path / "teacher.pt")
+    killing(killed_runs.distill_vision, 100, same_files)
 
 
 def test_training_of_piunet(killing, heads, tmp_path):
@@ -111,7 +123,7 @@ def test_training_of_piunet(killing, heads, tmp_path):
     def check(whole, folder):  # tables and cards tell the time that it took
         same_files(whole, folder, ["log.csv", "scores.csv", "model.json"])
 
-    killing(killed_runs.train_piunet, 50, check)
+    killing(killed_runs.train_piunet, 100, check)
 
 
 def test_cache(killing):
