@@ -14,6 +14,7 @@ import numpy as np
 from mne.utils import logger, verbose, warn
 
 from mne_invkit._progress import progress_bar
+from mne_invkit.inverse.gate import pass_gate
 from mne_invkit.inverse.instances import check_instances, good_samples, naves, own_instances, pieces
 from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, InverseProblem
@@ -73,10 +74,10 @@ def fit_piunet(
     Morik, M. et al. (2024). Enhancing brain source reconstruction by initializing 3-D neural
     networks with physical inverse solutions. arXiv:2411.00143.
     """
-    info = check_instances(evoked)[0].info
+    insts = check_instances(evoked)
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
-    operator = _prepare(info, forward, pick_ori, run, prepared)
+    operator = _prepare(insts, forward, pick_ori, run, prepared)
     problem = operator.problem.with_data(evoked)
     found = np.empty((len(problem.data), problem.gain.shape[1], len(problem.times)), np.float32)
     with _bar(len(problem.data) * len(problem.times)) as bar:
@@ -191,8 +192,8 @@ def apply_piunet_epochs(
         )
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
-    operator = _prepare(epochs.info, forward, pick_ori, run, prepared)
     (epochs,) = insts = own_instances(epochs)
+    operator = _prepare(insts, forward, pick_ori, run, prepared)
     operator.problem.check_fits(insts)
     problems = _whitened(operator.problem, epochs)
     if return_generator:
@@ -256,8 +257,8 @@ def apply_piunet_raw(
     _check_count("buffer_size", buffer_size)
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)
-    operator = _prepare(raw.info, forward, pick_ori, run, prepared)
     span = dict(start=first, stop=last)
+    operator = _prepare((raw,), forward, pick_ori, run, prepared, **span)
     operator.problem.check_fits((raw,), **span)
     problems = _whitened(operator.problem, raw, **span, size=buffer_size)
     with _bar(last - first) as bar:
@@ -277,13 +278,20 @@ def _whitened(problem: InverseProblem, inst, **span) -> Iterator[tuple[InversePr
             begin += len(times)
 
 
-def _prepare(info, forward, pick_ori: str | None, run: dict, prepared: dict) -> PIUNet:
-    """Check all options before anything takes long, and prepare what is not an operator yet."""
+def _prepare(
+    insts: tuple, forward, pick_ori: str | None, run: dict, prepared: dict, **span
+) -> PIUNet:
+    """Check options and data before anything takes long; prepare what is not an operator yet."""
     given = isinstance(forward, PIUNet)
     check_pick_ori(pick_ori, forward.problem.forward if given else forward)
     _check_count("batch_size", run["batch_size"])
     check_n_jobs(run["n_jobs"])
     if not given:
+        infos = [inst.info for inst in insts]
+        with mne.use_log_level("error"):  # what is no error is told by the preparation
+            pass_gate(insts, infos, forward, prepared["noise_cov"], **span)
+        info = infos[0].copy()
+        info["bads"] = sorted({name for other in infos for name in other["bads"]})
         return make_piunet(info, forward, n_jobs=run["n_jobs"], **prepared)
     default = dict(noise_cov=None, model="default", backend="auto", rank=None)
     if ignored := [name for name, value in prepared.items() if value != default[name]]:

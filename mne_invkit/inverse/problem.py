@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import mne
 import numpy as np
@@ -14,9 +13,11 @@ from mne.utils import logger, verbose
 from mne_invkit._docs import fill_doc
 from mne_invkit._html import html_table
 from mne_invkit._mne import make_projector, share_original_gain
-from mne_invkit.inverse import instances, sensors
+from mne_invkit.inverse import instances
+from mne_invkit.inverse.gate import pass_again, pass_gate
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
-from mne_invkit.inverse.values import check_covariance, check_rank, check_survey, survey_data
+from mne_invkit.inverse.sensors import check_is_forward
+from mne_invkit.inverse.values import check_covariance, check_rank
 
 _SILENT = 1e-12  # of the median power of a location's field; a millimetre from a center has 1e-4
 
@@ -159,14 +160,7 @@ class InverseProblem:
         **span
             Part of Raw to look at, as in :func:`mne_invkit.inverse.instances.pieces`.
         """
-        infos, names = [inst.info for inst in insts], self.info["ch_names"]
-        sensors.check_channels(infos, self.info, self.projector)
-        sensors.check_same_projectors(infos, names)
-        survey = survey_data(insts, self.info, **span)
-        for info in (_picked(info, names) for info in infos):
-            sensors.check_positions(info, self.forward)
-            sensors.check_reference(info, survey)
-        check_survey(survey, self.info)
+        pass_again(insts, self.info, self.forward, self.projector, **span)
 
     def summary(self) -> dict[str, str]:
         """Return its sizes in words, by name."""
@@ -243,19 +237,12 @@ def prepare_problem(
     }  # fmt: skip
     insts = () if isinstance(inst, mne.Info) else instances.own_instances(inst)
     infos = [i.info for i in insts] or [inst]
-    sensors.check_forward(forward)
+    check_is_forward(forward)
     check_rank(rank)
     loose = loose_by_kind(forward["src"], loose, fixed)
     depth = depth_options(depth)
-    ch_names = sensors.common_channels(infos, forward, noise_cov)
-    sensors.check_same_projectors(infos, ch_names)
-    for info in map(partial(_picked, names=ch_names), infos):
-        sensors.check_positions(info, forward)
-    info = _picked(infos[0], ch_names)
-    survey = survey_data(insts, info) if insts else None
-    info = sensors.check_reference(info, survey)
-    if survey is not None:
-        check_survey(survey, info)
+    info = pass_gate(insts, infos, forward, noise_cov)
+    ch_names = info["ch_names"]
     nave = _nave(insts) if insts else 1.0
     noise_cov = _noise_covariance(noise_cov, info, nave)
     check_covariance(noise_cov, info, rank, nave=nave)
@@ -292,12 +279,6 @@ def prepare_problem(
     )
     logger.info("Prepared %s", problem)
     return problem
-
-
-def _picked(info: mne.Info, names: list[str]) -> mne.Info:
-    """Info of some channels, in their order."""
-    position = {name: k for k, name in enumerate(info["ch_names"])}
-    return mne.pick_info(info, [position[name] for name in names])
 
 
 def _silent(gain: np.ndarray, n_locations: int) -> np.ndarray:

@@ -126,6 +126,14 @@ def test_trials(eeg_evoked, eeg_cov, forwards, model):
     assert np.abs(stcs[0].data - stcs[1].data).max() > 0
 
 
+def test_bad_channel_of_one_evoked_is_bad_for_all(eeg_evoked, eeg_cov, forwards, model):
+    both = [eeg_evoked.copy() for _ in range(2)]
+    both[1].info["bads"] = ["Cz"]
+    result = fit_piunet(both, forwards["discrete"], eeg_cov, model=model)
+    assert "Cz" not in result.problem.info["ch_names"]
+    assert len(result.stc) == 2
+
+
 def test_other_channels_are_named(eeg_evoked, eeg_cov, forwards, model):
     operator = make_piunet(eeg_evoked.info, forwards["discrete"], eeg_cov, model=model)
     with pytest.raises(ValueError, match=r"lack .* prepare it again"):
