@@ -175,7 +175,8 @@ def test_onnxruntime_is_imported_without_telemetry(tmp_path, monkeypatch, own):
     text += "def disable_telemetry_events():\n    off.append(True)\n"
     (tmp_path / "onnxruntime.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # so that the false one goes away again
+    monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", own or "1")
     if own is None:
         monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
