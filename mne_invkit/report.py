@@ -132,12 +132,15 @@ def _add_data(report: mne.Report, entries: list[Entry], noise_cov) -> None:
         _add_figures(report, plot_response(_around(entry.evoked, time), time), name, add)
     if noise_cov is None:
         return
+    info = entries[0].evoked.info
+    shared = [name for name in noise_cov.ch_names if name in info.ch_names]
+    noise_cov = mne.pick_channels_cov(noise_cov, shared, exclude=[])  # MNE draws no others
     if noise_cov["diag"]:  # MNE draws full ones only
         noise_cov = mne.Covariance(
             np.diag(noise_cov["data"]), noise_cov.ch_names, noise_cov["bads"], noise_cov["projs"],
             noise_cov["nfree"],
         )  # fmt: skip
-    figures = mne.viz.plot_cov(noise_cov, entries[0].evoked.info, show=False, verbose="error")
+    figures = mne.viz.plot_cov(noise_cov, info, show=False, verbose="error")
     _add_figures(report, list(figures), "Noise covariance", add)
 
 

@@ -187,12 +187,30 @@ def find_backend(backend: str) -> str:
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
     for name in BACKENDS:
-        if backend in ("auto", name) and find_spec(name):
+        if backend in ("auto", name) and is_installed(name):
             return name
     missing = "neither torch nor onnxruntime" if backend == "auto" else f"no {backend}"
     raise ImportError(
-        f"PIUNet finds {missing}: pip install onnxruntime (small), or torch (faster)."
+        f"PIUNet finds {missing}: pip install onnxruntime (small), or torch and safetensors "
+        "(faster)."
     )
+
+
+def is_installed(backend: str) -> bool:
+    """Tell whether a backend is installed, with what it reads the weights by.
+
+    Parameters
+    ----------
+    backend : str
+        Its name, a key of :data:`BACKENDS`.
+
+    Returns
+    -------
+    installed : bool
+        Torch alone does not suffice: others install it without safetensors.
+    """
+    needs = ("torch", "safetensors") if backend == "torch" else (backend,)
+    return all(find_spec(name) for name in needs)
 
 
 # %% Threads

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
@@ -18,7 +17,13 @@ from mne_invkit.inverse.files import Saved, pack_problem, read_parts, unpack, un
 from mne_invkit.inverse.problem import InverseProblem, prepare_problem
 from mne_invkit.inverse.sensors import check_is_forward
 from mne_piunet._docs import fill_doc
-from mne_piunet.inference import BACKENDS, Network, check_n_jobs, run_side_by_side
+from mne_piunet.inference import (
+    BACKENDS,
+    Network,
+    check_n_jobs,
+    is_installed,
+    run_side_by_side,
+)
 from mne_piunet.kernel.gather import Gather, make_gather
 from mne_piunet.kernel.inputs import VoxelModel, make_voxel_model
 from mne_piunet.packing import pack_kernel, unpack_gather, unpack_voxel_model
@@ -347,7 +352,7 @@ def read_piunet(
             f"{fname} was prepared with the model {name!r}, and {weights.path} has other weights: "
             "pass the file of that model, or prepare the operator again with make_piunet."
         )
-    if backend == "auto" and used in BACKENDS and find_spec(used):
+    if backend == "auto" and used in BACKENDS and is_installed(used):
         backend = used
     return PIUNet(*prepared, Network(weights, backend), threads if n_jobs is None else n_jobs)
 

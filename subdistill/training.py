@@ -95,6 +95,8 @@ class Recipe:
             raise ValueError(
                 "Weights, learning rate, clip and seed of a recipe cannot be negative."
             )
+        if self.seed >= 2**63:
+            raise ValueError(f"The seed of a recipe must be below 2**63, got {self.seed}.")
         if not 0 <= self.ema < 1:
             raise ValueError(
                 f"The decay ema of a recipe must be from 0 to below 1, got {self.ema}."

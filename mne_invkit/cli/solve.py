@@ -102,18 +102,21 @@ def _check_outputs(args) -> Output:
     output = Output.parse(args.output or default)
     output.check(args.overwrite, args.files)
     if args.result:
-        taken = [path.absolute() for path in output.files()]
-        if args.result.suffix != ".h5" or args.result.absolute() in taken:
-            raise ValueError(
-                "--result must end in .h5, and be another file than that of the estimate; got "
-                f"{args.result}."
-            )
+        if args.result.suffix != ".h5":
+            raise ValueError(f"--result must end in .h5; got {args.result}.")
+        _check_result(args.result, output.files())
         check_output(args.result, args.overwrite, args.files)
     if args.report:
         if args.report.suffix != ".html":
             raise ValueError(f"--report must end in .html; got {args.report}.")
         check_output(args.report, args.overwrite, args.files)
     return output
+
+
+def _check_result(result: Path | None, files: list[Path]) -> None:
+    """Raise if the result would replace one of the files of the estimate."""
+    if result and result.resolve() in [path.resolve() for path in files]:
+        raise ValueError(f"--result must be another file than that of the estimate; got {result}.")
 
 
 def _check_solver(solver: Solver, args) -> None:
@@ -186,6 +189,7 @@ def _check_all(outputs: list[Output], args, inst) -> None:
     files = [path for output in outputs for path in output.files()]
     if len(set(files)) < len(files):
         raise ValueError("Two conditions have the same name for files: pass them one by one.")
+    _check_result(args.result, files)
     for output in outputs:
         output.check(args.overwrite, args.files)
     insts = inst if isinstance(inst, list) else [inst]

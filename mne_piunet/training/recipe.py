@@ -99,6 +99,15 @@ class Recipe:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got 0.")
+        if self.mixed > min(self.n_cases, self.batch_size):
+            raise ValueError(
+                "mixed must be at most n_cases and batch_size, since a batch has examples of so "
+                f"many cases, got {self.mixed}, {self.n_cases} and {self.batch_size}."
+            )
+        if not any((self.sliced, self.pyramid, self.direction, self.moment, self.transport)):
+            raise ValueError("There is nothing to learn: raise the weight of a term above 0.")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2**63, got {self.seed}.")
         if len(self.widths) != len(self.n_residual):
             raise ValueError(
                 f"widths and n_residual must be of the same length, got {self.widths} and "

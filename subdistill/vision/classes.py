@@ -57,6 +57,8 @@ def find_classes(names: Sequence[str], classes: Sequence) -> list[int | list[int
     >>> find_classes(["cat", "fox terrier", "bull terrier", "car"], ["terrier*", ["cat", "car"]])
     [1, 2, [0, 3]]
     """
+    if not len(classes):
+        raise ValueError("The list of classes is empty: name some, or pass null for all.")
     found = []
     for entry in classes:
         if isinstance(entry, (list, tuple)):

@@ -49,7 +49,8 @@ def load_images(
     library, _, name = str(source).partition("/")
     if library == "torchvision":
         if name not in datasets.__all__:
-            close = difflib.get_close_matches(name, datasets.__all__, n=5, cutoff=0.4)
+            names = datasets.__all__
+            close = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or names[:5]
             raise ValueError(
                 f"torchvision has no data set {name!r}; close names are {', '.join(close)}."
             )

@@ -240,8 +240,8 @@ def _torchvision(name: str, n_classes: int | None, pretrained: bool) -> nn.Modul
 
 
 def _unknown(library: str, name: str, names: Sequence[str]) -> None:
-    close = ", ".join(difflib.get_close_matches(name, names, n=5, cutoff=0.4))
-    raise ValueError(f"{library} has no model {name!r}; close names are {close}.")
+    close = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or names[:5]
+    raise ValueError(f"{library} has no model {name!r}; close names are {', '.join(close)}.")
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

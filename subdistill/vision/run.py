@@ -53,9 +53,15 @@ def run(config: Config, folder: Path) -> dict[str, float | str]:
     train = load_images(config.data, root=config.root, transform=augmented)
     train_plain = load_images(config.data, root=config.root, transform=plain)
     test = load_images(config.data, train=False, root=config.root, transform=plain)
-    classes = find_classes(class_names(train), config.classes or range(len(train.classes)))
+    every = range(len(train.classes))
+    classes = find_classes(class_names(train), every if config.classes is None else config.classes)
     used, _ = split(select_classes(train, classes), config.fraction, seed=recipe.seed)
     held_out, kept = split(used, config.validation, seed=recipe.seed)
+    if not len(kept):
+        raise ValueError(
+            f"No image is left to train on: of {len(used)}, all go to the validation. Raise "
+            "fraction, lower validation, or add images."
+        )
     held_out = Subset(
         select_classes(train_plain, classes), [used.indices[n] for n in held_out.indices]
     )

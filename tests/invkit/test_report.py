@@ -116,6 +116,27 @@ def test_report_of_two_solvers(surface_forward, tmp_path, light):
     assert "my_solver 1.2" in text
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_covariance_of_more_channels_than_the_data(surface_forward, light, monkeypatch, diagonal):
+    drawn = []
+
+    def plot_cov(cov, *args, **kwargs):
+        drawn.append(cov)
+        return [plt.figure(figsize=(0.1, 0.1))]
+
+    monkeypatch.setattr(mne.viz, "plot_cov", plot_cov)
+    evoked = make_evoked(surface_forward)
+    names = ["MEG 0113", *evoked.ch_names[::-1], "MEG 0112"]
+    data = np.arange(1.0, 35) if diagonal else np.diag(np.arange(1.0, 35))
+    noise_cov = mne.Covariance(data, names, [], [], 20)
+    make_report(
+        make_result(surface_forward, evoked, 2), evoked, surface_forward, noise_cov=noise_cov
+    )
+    assert sorted(drawn[0].ch_names) == sorted(evoked.ch_names)
+    variances = dict(zip(drawn[0].ch_names, np.diag(drawn[0].data), strict=True))
+    assert all(variances[name] == 1 + names.index(name) for name in evoked.ch_names)
+
+
 def test_table_opens_on_the_response(surface_forward, light):
     """Not at the maximum of the estimate, which may be in the artifact."""
     evoked = make_evoked(surface_forward)

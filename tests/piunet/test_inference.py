@@ -11,7 +11,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 torch = pytest.importorskip("torch")
 
 from mne_piunet import apply_piunet, make_piunet
-from mne_piunet.inference import BACKENDS, Network, import_onnxruntime, run_side_by_side
+from mne_piunet.inference import (
+    BACKENDS,
+    Network,
+    find_backend,
+    import_onnxruntime,
+    run_side_by_side,
+)
 from mne_piunet.kernel.inputs import MASK, N_INPUTS
 
 
@@ -169,7 +175,8 @@ def test_onnxruntime_is_imported_without_telemetry(tmp_path, monkeypatch, own):
     text += "def disable_telemetry_events():\n    off.append(True)\n"
     (tmp_path / "onnxruntime.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # so that the false one goes away again
+    monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", own or "1")
     if own is None:
         monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
@@ -189,3 +196,11 @@ def test_backends_are_found_or_named(model, monkeypatch):
     monkeypatch.setattr("mne_piunet.inference.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="neither torch nor onnxruntime: pip install"):
         Network(model)
+
+
+def test_torch_without_safetensors_is_no_backend(monkeypatch):
+    there = ["torch", "onnxruntime"]
+    monkeypatch.setattr("mne_piunet.inference.find_spec", lambda name: name in there)
+    assert find_backend("auto") == "onnxruntime"
+    with pytest.raises(ImportError, match="or torch and safetensors"):
+        find_backend("torch")

@@ -51,6 +51,12 @@ def test_the_whole_result(solve, work, capsys):
     files = ["{evoked}", "{forward}", "{cov}", *FAST, "--output", "out.h5", "--result"]
     assert solve(*files, "out.h5") == 1
     assert "another file than that of the estimate" in capsys.readouterr().err
+    (work / "sub").mkdir()
+    assert solve(*files, "sub/../out.h5") == 1
+    both = ["--condition", "touch", "--condition", "sound", "--tmax", "0.1"]
+    assert solve(*files, "out-sound.h5", *both) == 1
+    assert capsys.readouterr().err.count("another file than that of the estimate") == 2
+    assert not list(work.glob("*.h5"))
     assert solve(*files, "all.h5") == 0
     result = read_result(work / "all.h5")
     same(mne.read_source_estimate(work / "out.h5"), result.stc)

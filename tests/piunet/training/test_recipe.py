@@ -42,6 +42,9 @@ def test_unknown_fields_are_named():
         ("start", 3, "start must be a text"),
         ("ema", 1.0, "ema below 1"),
         ("cooldown", 0.0, "cooldown must be above 0"),
+        ("mixed", 17, "mixed must be at most n_cases and batch_size"),
+        ("batch_size", 3, "mixed must be at most n_cases and batch_size"),
+        ("seed", 10**30, r"seed must be below 2\*\*63"),
     ],
 )
 def test_wrong_values_are_named_with_their_file(name, value, words, tmp_path):
@@ -49,6 +52,13 @@ def test_wrong_values_are_named_with_their_file(name, value, words, tmp_path):
     path.write_text(json.dumps({name: value}))
     with pytest.raises(ValueError, match=rf"mine\.json: .*{words}"):
         Recipe.load(path)
+
+
+def test_a_recipe_without_a_loss_learns_nothing():
+    terms = ("sliced", "pyramid", "direction", "moment", "transport")
+    with pytest.raises(ValueError, match="nothing to learn: raise the weight of a term"):
+        Recipe(**dict.fromkeys(terms, 0.0))
+    assert Recipe(**dict.fromkeys(terms[:-1], 0.0), transport=1.0).transport == 1
 
 
 def test_files_of_others_stay(recipe, tmp_path):

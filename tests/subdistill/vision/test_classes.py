@@ -47,3 +47,9 @@ def test_imagenet_in_words():
 def test_a_word_that_yaml_takes_for_false():
     with pytest.raises(TypeError, match="numbers and names, got False: put a name such as 'no' in"):
         find_classes(["yes", "no"], ["yes", False])
+
+
+@pytest.mark.parametrize("classes", [[], [0, []]])
+def test_an_empty_list_is_not_all_classes(classes):
+    with pytest.raises(ValueError, match="list of classes is empty: name some, or pass null"):
+        find_classes(["cat", "dog"], classes)

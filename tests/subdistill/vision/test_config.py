@@ -63,6 +63,7 @@ def test_words_for_true_and_false_are_no_texts(word):
         ("recipe.epochs=2.5", "recipe.epochs must be a whole number, got 2.5"),
         ("recipe.epochs=-1", "at least one epoch"),
         ("recipe.learning_rate=-1", "cannot be negative"),
+        (f"recipe.seed={2**63}", r"seed of a recipe must be below 2\*\*63"),
         ("recipe.ema=1", "ema of a recipe must be from 0 to below 1"),
         ("recipe.speed=1", "no entry 'recipe.speed': pass one of recipe.epochs"),
         ("recipe=fast", "recipe must be entries NAME: VALUE, got 'fast'"),

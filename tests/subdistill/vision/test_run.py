@@ -89,6 +89,20 @@ def test_a_mistake_does_not_bind_the_folder(folder, tmp_path):
     assert run(dataclasses.replace(config, objective="kd"), tmp_path / "run")["best epoch"] == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(classes=[]), "list of classes is empty"),
+        (dict(fraction=0.01), "No image is left to train on: of 3, all go to the validation"),
+        (dict(validation=0.999), "No image is left to train on: of 60, all"),
+    ],
+)
+def test_nothing_to_learn_from_is_told_before_a_model_is_loaded(change, words, folder, tmp_path):
+    config = Config("no_model", "no_model", str(folder), size=8, **change)
+    with pytest.raises(ValueError, match=words):
+        run(config, tmp_path / "run")
+
+
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_weights_that_are_not_finite_or_of_another_model_are_named(suffix, tmp_path):
     from safetensors.torch import save_file
