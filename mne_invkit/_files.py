@@ -150,6 +150,8 @@ def check_new(path: str | Path, overwrite: bool, *, how: str = "overwrite=True")
     how : str
         What the user passes to replace it.
     """
+    if overwrite not in (True, False):
+        raise TypeError(f"overwrite must be True or False, got {overwrite!r}.")
     path = Path(path)
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if target.is_dir():

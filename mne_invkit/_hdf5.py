@@ -103,6 +103,8 @@ def check_is_file(path: str | Path) -> Path:
     path : pathlib.Path
         The file.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"The name of a file must be a path, got {type(path).__name__}.")
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")

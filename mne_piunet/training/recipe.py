@@ -24,6 +24,10 @@ _WORDS = {
 }
 
 
+_MOST = 10**7  # of anything that is counted
+_DEEPEST, _WIDEST = 16, 4096  # levels of the network, channels of a level
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What defines a training run.
@@ -97,8 +101,15 @@ class Recipe:
             "lifetime",
             "warmup",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got 0.")
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ValueError(
+                    f"{name} must be from 1 to {_MOST:,}, got {getattr(self, name):,}."
+                )
+        if len(self.widths) > _DEEPEST or max(self.widths, default=0) > _WIDEST:
+            raise ValueError(
+                f"widths must be at most {_DEEPEST} numbers of up to {_WIDEST:,}, got "
+                f"{len(self.widths)} of up to {max(self.widths):,}."
+            )
         if self.mixed > min(self.n_cases, self.batch_size):
             raise ValueError(
                 "mixed must be at most n_cases and batch_size, since a batch has examples of so "

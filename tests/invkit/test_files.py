@@ -77,6 +77,8 @@ def test_file_that_may_not_be_written_is_named(tmp_path, monkeypatch):
         check_new(tmp_path / "old", overwrite=False, how="--overwrite")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         check_new(tmp_path, overwrite=True)
+    with pytest.raises(TypeError, match="overwrite must be True or False, got 'no'"):
+        check_new(tmp_path / "old", overwrite="no")
     with pytest.raises(FileNotFoundError, match="nowhere does not exist: make it first"):
         check_new(tmp_path / "nowhere" / "new", overwrite=True)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write all

@@ -144,6 +144,8 @@ def test_a_newer_format_asks_for_an_update(written):
 def test_what_is_no_file_of_ours_is_told(tmp_path, path):
     refused(tmp_path / "none.h5", "There is no file")
     refused(tmp_path, "not a file, but a folder")
+    with pytest.raises(TypeError, match="must be a path, got NoneType"):
+        read_plain(None)
     path.write_text("plain text")
     refused(path, "not a file that mne-invkit wrote")
     if os.name == "posix":
