@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 import mne
@@ -280,8 +281,9 @@ def check_settings(**options: Any) -> None:
     all_options |= options
     checked = signature(check_options).parameters.keys() & all_options
     check_options(**{name: all_options[name] for name in checked})
-    if all_options["buffer_size"] < 2:
-        raise ValueError(f"buffer_size must be at least 2, got {all_options['buffer_size']}.")
+    size = all_options["buffer_size"]
+    if not isinstance(size, Integral) or size < 2:
+        raise ValueError(f"buffer_size must be a whole number of at least 2, got {size!r}.")
     check_pick_ori_name(all_options["pick_ori"])
     depth_options(all_options["depth"])
 

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
+from mne_invkit.inverse.instances import samples_between
 from mne_invkit.inverse.stc import Estimate
 from mne_kronbayes._docs import fill_doc
 from mne_kronbayes.apply import fit_kron_bayes
@@ -169,9 +170,7 @@ def apply_kron_bayes_raw(
     """
     if not isinstance(raw, mne.io.BaseRaw):
         raise TypeError(f"raw must be mne.io.Raw, got {type(raw).__name__}: use apply_kron_bayes.")
-    first, last, _ = slice(start, stop).indices(len(raw.times))
-    if first >= last:
-        raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
+    first, last = samples_between(raw, start, stop)
     part = raw.copy().crop(raw.times[first], raw.times[last - 1])
     stc = fit_kron_bayes(
         part, forward, noise_cov, temporal=temporal, noise=noise, noise_temporal=noise_temporal,

@@ -15,7 +15,14 @@ from mne.utils import logger, verbose, warn
 
 from mne_invkit._progress import progress_bar
 from mne_invkit.inverse.gate import pass_gate
-from mne_invkit.inverse.instances import check_instances, good_samples, naves, own_instances, pieces
+from mne_invkit.inverse.instances import (
+    check_instances,
+    good_samples,
+    naves,
+    own_instances,
+    pieces,
+    samples_between,
+)
 from mne_invkit.inverse.priors import check_pick_ori, check_pick_ori_name
 from mne_invkit.inverse.problem import Instance, InverseProblem
 from mne_invkit.inverse.result import InverseResult, make_result
@@ -251,9 +258,7 @@ def apply_piunet_raw(
     """
     if not isinstance(raw, mne.io.BaseRaw):
         raise TypeError(f"raw must be mne.io.Raw, got {type(raw).__name__}: use apply_piunet.")
-    first, last, _ = slice(start, stop).indices(len(raw.times))
-    if first >= last:
-        raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
+    first, last = samples_between(raw, start, stop)
     _check_count("buffer_size", buffer_size)
     run = dict(batch_size=batch_size, n_jobs=n_jobs)
     prepared = dict(noise_cov=noise_cov, model=model, backend=backend, rank=rank)

@@ -253,6 +253,11 @@ def make_piunet(
     network = Network(weights, backend)
     loose = 0.0 if is_fixed(forward) else 1.0
     problem = prepare_problem(info, forward, noise_cov, loose=loose, depth=None, rank=rank)
+    if len(problem.gain) < problem.n_orient:
+        raise ValueError(
+            f"There are only {len(problem.gain)} independent sensors, and the network needs 3: "
+            "pass more channels, or a higher rank."
+        )
     problem = replace(
         problem,
         gain=problem.gain.astype(np.float32),

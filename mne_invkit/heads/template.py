@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 
 import mne
@@ -17,6 +18,7 @@ from mne_invkit.heads.surfaces import SHIPPED, radii
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Conductivities of brain, skull and scalp (S/m), in MNE's order."""
 
+_MOST_MINDIST = 50.0  # mm, beyond which no location is left
 _LAYOUT = 6  # version of the subject folder: increase it when its files change
 _BEM, _SRC = f"{SUBJECT}-bem-sol.fif", f"{SUBJECT}-src.fif"  # each in a folder of the cache
 
@@ -111,7 +113,7 @@ def template_bem(
     bem : mne.bem.ConductorModel
         The solution, with 642 vertices per shell. It is cached for each conductivity.
     """
-    if len(conductivity) != 3 or min(conductivity) <= 0:
+    if np.shape(conductivity) != (3,) or min(conductivity) <= 0:
         raise ValueError(
             "conductivity must be three positive numbers (brain, skull, scalp; S/m), "
             f"got {conductivity!r}."
@@ -177,6 +179,8 @@ def template_source_space(
     """
     if src not in ("surface", "volume"):
         raise ValueError(f'src must be "surface" or "volume", got {src!r}.')
+    if not isinstance(pos, Real) or not 0 < pos < np.inf:
+        raise ValueError(f"pos must be a positive number of mm, got {pos!r}.")
     subjects_dir = template_subjects_dir()
     if src == "surface":
         name = f"src-{spacing}"
@@ -249,6 +253,12 @@ def template_forward(
     >>> forward["nsource"]
     1216
     """
+    if not isinstance(info, mne.Info):
+        raise TypeError(f"info must be an mne.Info, got {type(info).__name__}: pass inst.info.")
+    if not isinstance(mindist, Real) or not 0 <= mindist < _MOST_MINDIST:
+        raise ValueError(
+            f"mindist must be a number from 0 to {_MOST_MINDIST:g} mm, got {mindist!r}."
+        )
     picks = mne.pick_types(info, meg=True, eeg=True, ref_meg=True, exclude=[])
     if not len(picks):
         raise ValueError(

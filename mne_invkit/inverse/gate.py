@@ -37,11 +37,11 @@ def pass_gate(
     picked = [pick_named(info, names) for info in infos]
     for info in picked:
         sensors.check_positions(info, forward)
-    survey = survey_data(insts, picked[0], **span) if insts else None
-    info = sensors.check_reference(picked[0], survey)
-    if survey is not None:
-        check_survey(survey, info)
-    return info
+    for inst, one in zip(insts, picked, strict=False):  # each by itself: others hide nothing
+        survey = survey_data((inst,), one, **span)
+        sensors.check_reference(one, survey)
+        check_survey(survey, one)
+    return sensors.check_reference(picked[0], None)
 
 
 def pass_again(insts: tuple, info: mne.Info, forward: mne.Forward, projector, **span) -> None:
@@ -63,12 +63,12 @@ def pass_again(insts: tuple, info: mne.Info, forward: mne.Forward, projector, **
     infos, names = [inst.info for inst in insts], info["ch_names"]
     sensors.check_channels(infos, info, projector)
     sensors.check_same_projectors(infos, names)
-    survey = survey_data(insts, info, **span)
-    for one in infos:
-        picked = pick_named(one, names)
+    for inst in insts:
+        picked, survey = pick_named(inst.info, names), survey_data((inst,), info, **span)
+        sensors.check_coils(picked, forward, names)
         sensors.check_positions(picked, forward)
         sensors.check_reference(picked, survey)
-    check_survey(survey, info)
+        check_survey(survey, info)
 
 
 def pick_named(info: mne.Info, names: list[str]) -> mne.Info:

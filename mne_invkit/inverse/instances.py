@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Real
 
 import mne
 import numpy as np
@@ -52,12 +53,26 @@ def _check_average(evoked: mne.Evoked) -> None:
             f"The Evoked {evoked.comment!r} is a {evoked.kind.replace('_', ' ')} and not an "
             "average: pass epochs.average(), or the entry of the file whose kind is average."
         )
-    if not (np.isfinite(evoked.nave) and evoked.nave > 0):
+    if not (isinstance(evoked.nave, Real) and np.isfinite(evoked.nave) and evoked.nave > 0):
         raise ValueError(
-            f"The Evoked {evoked.comment!r} has nave={evoked.nave}, by which the noise covariance "
-            "is divided: set evoked.nave to the number of trials averaged (files keep whole "
-            "numbers, so the nave of a weighted average is lost in them)."
+            f"The Evoked {evoked.comment!r} has nave={evoked.nave!r}, by which the noise "
+            "covariance is divided: set evoked.nave to the number of trials averaged (files keep "
+            "whole numbers, so the nave of a weighted average is lost in them)."
         )
+
+
+def samples_between(raw: mne.io.BaseRaw, start: int | None, stop: int | None) -> tuple[int, int]:
+    """First sample of a part of Raw, and the one after its last."""
+    for name, value in (("start", start), ("stop", stop)):
+        if value is not None and not isinstance(value, (int, np.integer)):
+            raise ValueError(
+                f"{name} must be a whole number of samples or None, got {value!r}: "
+                "raw.time_as_index(seconds)[0] gives that of a time."
+            )
+    first, last, _ = slice(start, stop).indices(len(raw.times))
+    if first >= last:
+        raise ValueError(f"There is no sample from {start} to {stop}: raw has {len(raw.times)}.")
+    return first, last
 
 
 def own_instances(inst: object) -> tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import mne
@@ -17,7 +18,7 @@ from mne_invkit.inverse import instances
 from mne_invkit.inverse.gate import pass_again, pass_gate
 from mne_invkit.inverse.priors import depth_options, loose_by_kind, orient_forward
 from mne_invkit.inverse.sensors import check_is_forward
-from mne_invkit.inverse.values import check_covariance, check_rank
+from mne_invkit.inverse.values import check_covariance, check_rank, rank_of_types
 
 _SILENT = 1e-12  # of the median power of a location's field; a millimetre from a center has 1e-4
 
@@ -243,6 +244,8 @@ def prepare_problem(
     depth = depth_options(depth)
     info = pass_gate(insts, infos, forward, noise_cov)
     ch_names = info["ch_names"]
+    rank = rank_of_types(rank, info)
+    settings["rank"] = copy(rank)
     nave = _nave(insts) if insts else 1.0
     noise_cov = _noise_covariance(noise_cov, info, nave)
     check_covariance(noise_cov, info, rank, nave=nave)

@@ -62,6 +62,11 @@ def common_channels(
                 f"noise_cov must be an mne.Covariance or None, got {type(noise_cov).__name__}: "
                 "estimate one with mne.compute_covariance(epochs, tmax=0)."
             )
+        if np.ma.isMaskedArray(noise_cov["data"]) or np.iscomplexobj(noise_cov["data"]):
+            raise ValueError(
+                "The noise covariance is masked or complex: give it real numbers, as "
+                "mne.compute_covariance(epochs, tmax=0) returns."
+            )
         bads |= set(noise_cov["bads"])
     info = infos[0]
     types = dict(zip(info["ch_names"], info.get_channel_types(), strict=True))
@@ -81,7 +86,8 @@ def common_channels(
             "channel in common: rename with inst.rename_channels, or compute the forward "
             "solution from inst.info."
         )
-    _check_coils(info, forward, names)
+    for one in infos:
+        check_coils(one, forward, names)
     if noise_cov is not None:
         in_forward, names = names, _keep(names, noise_cov.ch_names, types, "the noise covariance")
         if not names:
@@ -90,16 +96,24 @@ def common_channels(
                 f"channels ({some(in_forward)}): estimate it from the same recording with "
                 "mne.compute_covariance(epochs, tmax=0)."
             )
+    eeg = [name for name in names if types[name] == "eeg"]
+    if len(eeg) == 1:
+        raise ValueError(
+            f"{eeg[0]} is the only EEG channel that all have, which has no average reference: pass "
+            "more electrodes, or leave EEG out with inst.pick('meg')."
+        )
     return names
 
 
 def _keep(names: list[str], there, types: dict, what: str) -> list[str]:
     """Names that are there; warn if only some channels of a type are."""
     there = set(there)
+    if there.isdisjoint(names):
+        return []
     for kind in _SENSORS:
         ours = [name for name in names if types[name] == kind]
         missing = [name for name in ours if name not in there]
-        if missing and len(missing) < len(ours):
+        if missing and (len(missing) < len(ours) or what == "the noise covariance"):
             text = (
                 f"{len(missing)} of {len(ours)} {kind} channels ({some(missing)}) are left out, "
                 f"since {what} lacks them"
@@ -146,7 +160,7 @@ def _check_other_types(types: dict, rows: set, forward) -> None:
     warn(f"{text}; they are left out. Give them their type with inst.set_channel_types.")
 
 
-def _check_coils(info: mne.Info, forward, names: list[str]) -> None:
+def check_coils(info: mne.Info, forward: mne.Forward, names: list[str]) -> None:
     """Raise if channels are differences of electrodes, or of another compensation grade."""
     chosen = set(names)
     for one in (info, forward["info"]):
@@ -259,6 +273,14 @@ def check_positions(info: mne.Info, forward: mne.Forward) -> None:
             f"The electrodes lie {1e3 * off:.0f} mm (median) from where the forward solution has "
             "them: it belongs to another subject or montage, or the positions are in another "
             "frame or unit. Set them with inst.set_montage (metres) and recompute the forward "
+            "solution from inst.info."
+        )
+    far = known & (types == "eeg") & (apart > _FAR)
+    if far.any():
+        warn(
+            f"{far.sum()} electrodes ({some(np.array(info['ch_names'])[far])}) lie up to "
+            f"{1e3 * apart[far].max():.0f} mm from where the forward solution has them: are their "
+            "positions or names wrong? Set them with inst.set_montage, and recompute the forward "
             "solution from inst.info."
         )
     off = apart[known & (types != "eeg")].max(initial=0)

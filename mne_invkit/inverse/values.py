@@ -101,7 +101,7 @@ def survey_data(insts: tuple, info: mne.Info, **span: int | None) -> Survey:
 
 
 def _check_kind(data: np.ndarray) -> None:
-    """Raise if values are complex or masked."""
+    """Raise if values are complex, masked, or no numbers."""
     if np.ma.isMaskedArray(data):
         raise ValueError(
             "The data are a masked array, whose mask would be lost: fill it with "
@@ -112,6 +112,11 @@ def _check_kind(data: np.ndarray) -> None:
             "The data are complex, as after a Hilbert transform: estimate the sources first and "
             "transform their time courses, or pass a list of two Evokeds with the real and the "
             "imaginary part."
+        )
+    if data.dtype.kind not in "fiu":
+        raise ValueError(
+            f"The data are of the type {data.dtype}, not real numbers: convert them with "
+            "inst.data = inst.data.astype(float)."
         )
 
 
@@ -204,12 +209,50 @@ def check_rank(rank: object) -> None:
     if rank is None or (isinstance(rank, str) and rank in ("info", "full")):
         return
     if not isinstance(rank, dict) or not all(
-        isinstance(value, (int, np.integer)) and value > 0 for value in rank.values()
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0
+        for value in rank.values()
     ):
         raise ValueError(
             'rank must be None, "info", "full", or a dict from channel types to whole numbers such '
             f"as dict(eeg=60), got {rank!r}."
         )
+
+
+def rank_of_types(rank: object, info: mne.Info) -> dict | str | None:
+    """Return the rank with the types of sensors used, as MNE names them there.
+
+    Parameters
+    ----------
+    rank : None | "info" | "full" | dict
+        What the user passes. A dict may hold types that are not used, such as those of the whole
+        recording.
+    info : mne.Info
+        The channels used.
+
+    Returns
+    -------
+    rank : None | "info" | "full" | dict
+        The same; a dict is a copy, since MNE writes to it.
+    """
+    if not isinstance(rank, dict):
+        return rank
+    unknown = sorted(map(str, set(rank).difference(mne.io.get_channel_type_constants(), {"meg"})))
+    if unknown:
+        raise ValueError(
+            f"rank has the keys {unknown}, which are no channel types: use eeg or meg."
+        )
+    types = set(info.get_channel_types(unique=True))
+    meg = types.intersection(["mag", "grad"])
+    if len(meg) == 2 and meg.intersection(rank):
+        raise ValueError(
+            f"rank={rank} tells magnetometers from gradiometers, whose rank MNE counts together: "
+            "pass rank=dict(meg=...), the sum of both."
+        )
+    joint = {"meg"} if len(meg) == 2 else meg
+    used = {kind: value for kind, value in rank.items() if kind in types.difference(meg) | joint}
+    if len(meg) == 1 and "meg" in rank:
+        used.setdefault(*meg, rank["meg"])
+    return used
 
 
 def check_covariance(
@@ -228,20 +271,40 @@ def check_covariance(
     nave : float
         Number of averages by which it was divided.
     """
-    if not np.isfinite(noise_cov["data"]).all():
-        raise ValueError("The noise covariance is not finite (NaN or infinite).")
-    if not np.any(noise_cov["data"]):
+    picked = noise_cov.copy().pick_channels(info["ch_names"], ordered=True, verbose="error")
+    data = np.diag(picked["data"]) if picked["diag"] else picked["data"]
+    bad = ~np.isfinite(data)
+    if bad.any():  # a channel whose row is bad throughout, or all that have a bad entry
+        rows = bad.all(axis=1) if bad.all(axis=1).any() else bad.any(axis=1)
+        raise ValueError(
+            f"The noise covariance of {some(np.array(info['ch_names'])[rows])} is not finite (NaN "
+            "or infinite): mark these channels as bad in inst.info['bads'], or estimate it again "
+            "without the segments that hold NaN, mne.compute_covariance(epochs, tmax=0)."
+        )
+    if not np.any(data):
         raise ValueError(
             "The noise covariance is zero: estimate it from a baseline with "
             "mne.compute_covariance(epochs, tmax=0), or use mne.make_ad_hoc_cov(info)."
         )
-    picked = noise_cov.copy().pick_channels(info["ch_names"], ordered=True, verbose="error")
-    data = np.diag(picked["data"]) if picked["diag"] else picked["data"]
     variance = np.diag(data)
     if not np.allclose(data, data.T, rtol=0, atol=1e-6 * np.abs(data).max()):
         raise ValueError("The noise covariance is not symmetric: it is not one of MNE's.")
     if variance.min() < 0:
         raise ValueError("The noise covariance has negative variances: it is not a covariance.")
+    scale = np.sqrt(np.where(variance > 0, variance, 1))
+    powers = np.linalg.eigvalsh(data / scale / scale[:, np.newaxis])
+    if powers[0] < -1e-5 * powers[-1]:
+        raise ValueError(
+            "The noise covariance is not positive semidefinite, so it is no covariance: estimate "
+            "it with mne.compute_covariance(epochs, tmax=0, method='shrunk')."
+        )
+    if not variance.all():
+        warn(
+            f"The noise covariance is zero for {some(np.array(info['ch_names'])[variance == 0])}, "
+            "which were flat or the reference when it was estimated, so these channels count as "
+            "free of noise: mark them as bad in inst.info['bads'], or estimate it again with "
+            "mne.compute_covariance(epochs, tmax=0)."
+        )
     for name, unit, typical, std in _implausible(info, np.sqrt(nave * variance)):
         warn(
             f"{name} noise has a standard deviation of {std:.1e} {unit} in noise_cov, while "
@@ -254,7 +317,8 @@ def check_covariance(
     if used != estimated:
         warn(
             f"rank={rank!r} uses {used}, but the noise covariance has {estimated}: dimensions "
-            "without noise power are amplified when whitening."
+            "without noise power are amplified when whitening, and those beyond the rank are "
+            "ignored. Pass rank=None to take the rank that it has."
         )
     short = {k: f"{used[k]} of {possible[k]}" for k in used if used[k] < 0.9 * possible[k]}
     if short:

@@ -43,6 +43,9 @@ def score(
             f"truth has {x.shape[-1]} samples from {truth.times[0]:g} s on, and stc "
             f"{y.shape[-1]} from {stc.times[0]:g} s on: crop or resample them to the same times."
         )
+    for name, values in (("truth", x), ("stc", y)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} has values that are not finite: check the data it is from.")
     strength = arrays.location_strength(x)
     centers = positions[arrays.find_peaks(strength, positions, radius=radius)]
     follows = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import mne
 import numpy as np
@@ -145,6 +146,7 @@ def simulate_evoked(
     rng = np.random.default_rng(rng)
     if not tmin <= tmax or tmax < 0:
         raise ValueError(f"Expected tmin <= tmax and 0 <= tmax (s), got {tmin} and {tmax}.")
+    _check_options(info, noise_cov, sources, n_trials, snr_db, amplitude)
     gain, info, noise_cov = _common_channels(forward, info, noise_cov)
     centers, weights, nearest = _place(forward, sources, extent, min_distance, rng)
     orientations, gain = _orient(gain, forward, orientation, nearest, rng)
@@ -175,6 +177,25 @@ def simulate_evoked(
     vertices = both_hemispheres(src, [s["vertno"] for s in src])
     stc = STC_CLASSES[space_kind(src), False](truth, vertices, times[0], 1 / info["sfreq"], subject)
     return Simulation(evoked, epochs, noise_cov, stc, orientations, centers)
+
+
+def _check_options(info, noise_cov, sources, n_trials, snr_db, amplitude) -> None:
+    """Raise if an option has no meaning, whatever the forward solution."""
+    if not isinstance(info, mne.Info):
+        raise TypeError(f"info must be an mne.Info, got {type(info).__name__}: pass inst.info.")
+    if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
+        raise TypeError(
+            f"noise_cov must be an mne.Covariance or None, got {type(noise_cov).__name__}: make "
+            "one with mne.make_ad_hoc_cov(info)."
+        )
+    if np.asarray(sources).dtype.kind not in "iu":
+        raise ValueError(f"sources must be a whole number, or whole numbers, got {sources!r}.")
+    if not isinstance(n_trials, Integral) or n_trials < 1:
+        raise ValueError(f"n_trials must be a whole number of at least 1, got {n_trials!r}.")
+    if not isinstance(snr_db, Real) or np.isnan(snr_db):
+        raise ValueError(f"snr_db must be a number (dB), got {snr_db!r}.")
+    if not isinstance(amplitude, Real) or not np.isfinite(amplitude) or amplitude == 0:
+        raise ValueError(f"amplitude must be a finite number (A m) other than 0, got {amplitude}.")
 
 
 def _common_channels(forward, info, noise_cov):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import mne
 import numpy as np
 from mne.utils import verbose
@@ -60,7 +62,7 @@ def fit_eloreta(
     covariance = mne.make_ad_hoc_cov(problem.info, verbose="error")
     inverse = mne.minimum_norm.make_inverse_operator(
         problem.info, forward, covariance if noise_cov is None else noise_cov, loose=loose,
-        depth=None, rank=rank, verbose="error",
+        depth=None, rank=copy(problem.settings["rank"]), verbose="error",
     )  # fmt: skip
     free = problem.n_orient == 3
     trials = get_data(problem.insts, problem.info["ch_names"])

@@ -170,6 +170,8 @@ def test_start_and_stop_are_samples(raw, simulation, forwards):
     np.testing.assert_allclose(stc.times, raw.times[30:107])
     part = raw.copy().crop(raw.times[30], raw.times[106])
     np.testing.assert_array_equal(stc.data, fit(part, *args, buffer_size=35).stc.data)
+    with pytest.raises(ValueError, match=r"start must be a whole number.*time_as_index"):
+        apply_kron_bayes_raw(raw, *args, start=1.5)
 
 
 @pytest.mark.parametrize("noise_temporal", ["shared", "white"])

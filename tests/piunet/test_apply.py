@@ -359,3 +359,26 @@ def test_debugging_tells_times(epochs, eeg_cov, forwards, model, capsys):
     text = capsys.readouterr().out
     assert re.search(r"Prepared \d+ voxels, of a grid of \(\d+, \d+, \d+\), in \d+ blocks", text)
     assert len(re.findall(r"\d+ samples took [\d.]+ s", text)) == len(epochs)
+
+
+def test_channels_that_are_bad_in_one_evoked_of_a_list(eeg_evoked, eeg_cov, forwards, model):
+    """They are left out of all, as the other solvers do."""
+    other = eeg_evoked.copy()
+    other.info["bads"] = ["Cz"]
+    both = fit_piunet([eeg_evoked, other], forwards["surface"], eeg_cov, model=model)
+    assert "Cz" not in both.problem.info["ch_names"]
+    one = apply_piunet(other, forwards["surface"], eeg_cov, model=model)
+    np.testing.assert_array_equal(both.stc[1].data, one.data)
+
+
+def test_too_few_sensors_for_the_network(eeg_evoked, eeg_cov, forwards, model):
+    few = eeg_evoked.copy().pick(["Cz", "Pz", "Fz"])
+    with pytest.raises(ValueError, match="only 2 independent sensors, and the network needs 3"):
+        apply_piunet(few, forwards["surface"], eeg_cov, model=model)
+
+
+@pytest.mark.parametrize("span", [dict(start=1.5), dict(stop="9")])
+def test_samples_are_whole_numbers(span, eeg_evoked, eeg_cov, forwards, model):
+    raw = mne.io.RawArray(eeg_evoked.data, eeg_evoked.info, verbose=False)
+    with pytest.raises(ValueError, match=r"whole number of samples.*time_as_index"):
+        apply_piunet_raw(raw, forwards["surface"], eeg_cov, model=model, **span)

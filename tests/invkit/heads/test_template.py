@@ -320,3 +320,23 @@ def test_impossible_conductivity_raises(conductivity):
 def test_unknown_source_space_raises(eeg_info):
     with pytest.raises(ValueError, match='"surface" or "volume"'):
         template_forward(eeg_info, "cortex")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(mindist=500.0), "mindist must be a number from 0 to 50 mm"),
+        (dict(mindist="3"), "mindist must be a number"),
+        (dict(src="volume", pos=0), "pos must be a positive number"),
+        (dict(src="volume", pos=np.nan), "pos must be a positive number"),
+        (dict(conductivity=0.3), "three positive numbers"),
+    ],
+)
+def test_options_without_meaning_are_refused(options, message, eeg_info):
+    with pytest.raises(ValueError, match=message):
+        template_forward(eeg_info, **options)
+
+
+def test_data_in_the_place_of_an_info(eeg_evoked):
+    with pytest.raises(TypeError, match=r"pass inst\.info"):
+        template_forward(eeg_evoked)

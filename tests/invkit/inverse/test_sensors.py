@@ -5,6 +5,7 @@ from functools import partial
 import mne
 import numpy as np
 import pytest
+from mne.io.constants import FIFF
 
 from mne_invkit.inverse.problem import prepare_problem
 
@@ -376,3 +377,43 @@ def test_looseness_by_kind(given, forwards):
     n_surface = sum(s["nuse"] for s in forwards["mixed"]["src"][:2])
     np.testing.assert_allclose(std[:n_surface], np.tile([0.2, 0.2, 1], (n_surface, 1)))
     np.testing.assert_allclose(std[n_surface:], 1)
+
+
+# %% Lists: what is wrong with one member is not hidden by the others
+
+
+def test_each_evoked_of_a_list_is_looked_at(given):
+    """A channel that is flat in one condition, silence, and other coils are found in any place."""
+    good, spoiled = given["inst"], given["inst"].copy()
+    spoiled.data = good.data.copy()
+    spoiled.data[4] = 1e-6
+    given["inst"] = [good, spoiled]
+    assert_raises(given, ValueError, r"flat \(\w+\).*\['bads'\]")
+    spoiled.data[:] = 0
+    assert_raises(given, ValueError, "zero on all channels")
+    problem = prepare(good, given["forward"], given["noise_cov"])
+    pair = good.copy()
+    pair.info["chs"][2]["coil_type"] = FIFF.FIFFV_COIL_EEG_BIPOLAR
+    given["inst"] = [good, pair]
+    assert_raises(given, ValueError, "bipolar.*drop_channels")
+    with pytest.raises(ValueError, match=r"bipolar.*drop_channels"):
+        problem.with_data(pair)
+
+
+def test_one_electrode_elsewhere_warns(given):
+    given["inst"].info["chs"][3]["loc"][:3] += [0, 0.08, 0]
+    name = given["inst"].ch_names[3]
+    with pytest.warns(RuntimeWarning, match=rf"1 electrodes \({name}\) lie up to 75 mm.*set_mont"):
+        prepare(**given)
+
+
+def test_one_electrode_has_no_average_reference(given):
+    given["noise_cov"].pick_channels(["Cz"])
+    with pytest.warns(RuntimeWarning, match="left out"):
+        assert_raises(given, ValueError, "Cz is the only EEG channel.*inst.pick")
+
+
+def test_covariance_that_lacks_a_type_of_sensors_warns(meeg_info, meeg_forward, make_evoked):
+    noise_cov = mne.make_ad_hoc_cov(mne.pick_info(meeg_info, range(90)), verbose=False)
+    with pytest.warns(RuntimeWarning, match="32 of 32 eeg channels .* noise covariance lacks them"):
+        prepare(make_evoked(meeg_info), meeg_forward, noise_cov)

@@ -175,3 +175,96 @@ def test_info_is_no_data(eeg_info, forwards):
     problem = prepare(eeg_info, forwards["volume"])
     with pytest.raises(TypeError, match=r"no data: pass an Evoked.*with_data\(inst\)"):
         make_result(problem, np.zeros((0, problem.gain.shape[1], 0)))
+
+
+# %% Covariance and rank
+
+
+def test_rank_may_hold_types_that_are_not_used(eeg_evoked, forwards, eeg_cov):
+    """As ``mne.compute_rank`` of a whole recording returns it; the user's dict stays as it is."""
+    rank = dict(meg=70)
+    problem = prepare(eeg_evoked, forwards["volume"], eeg_cov, rank=rank)
+    assert rank == dict(meg=70)
+    assert problem.settings["rank"] == {}
+    want = prepare(eeg_evoked, forwards["volume"], eeg_cov)
+    np.testing.assert_array_equal(problem.data, want.data)
+
+
+@pytest.mark.parametrize(
+    ("rank", "message"),
+    [(dict(EEG=31), "EEG.*no channel types: use eeg"), (dict(eeg=True), "whole numbers")],
+)
+def test_rank_of_no_type(rank, message, eeg_evoked, forwards, eeg_cov):
+    with pytest.raises(ValueError, match=message):
+        prepare(eeg_evoked, forwards["volume"], eeg_cov, rank=rank)
+
+
+def test_rank_of_magnetometers_and_gradiometers_is_one(meeg_info, meeg_forward, make_evoked):
+    noise_cov = mne.make_ad_hoc_cov(meeg_info, verbose=False)
+    with pytest.raises(ValueError, match=r"counts together: pass rank=dict\(meg"):
+        prepare(make_evoked(meeg_info), meeg_forward, noise_cov, rank=dict(mag=30, grad=60))
+    magnetometers = make_evoked(meeg_info).pick("mag")
+    with pytest.warns(RuntimeWarning, match="spans only|beyond the rank"):
+        problem = prepare(magnetometers, meeg_forward, noise_cov, rank=dict(meg=20))
+    assert len(problem.gain) == 20
+
+
+def indefinite(data):
+    data[2, 3] = data[3, 2] = 3 * np.sqrt(data[2, 2] * data[3, 3])
+    return data
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (indefinite, "not positive semidefinite.*method='shrunk'"),
+        (lambda data: data * 1j, "masked or complex.*compute_covariance"),
+        (lambda data: np.ma.masked_less(data, 0), "masked or complex.*compute_covariance"),
+    ],
+)
+def test_covariance_that_is_none(spoil, message, eeg_evoked, forwards, eeg_cov):
+    noise_cov = eeg_cov.copy()
+    noise_cov["data"] = spoil(_full(noise_cov))
+    noise_cov["diag"] = False
+    with pytest.raises(ValueError, match=message):
+        prepare(eeg_evoked, forwards["volume"], noise_cov)
+
+
+def _full(noise_cov):
+    return np.diag(noise_cov["data"]) if noise_cov["diag"] else noise_cov["data"].copy()
+
+
+def test_nan_in_the_covariance_of_a_bad_channel_is_harmless(eeg_evoked, forwards, eeg_cov):
+    noise_cov, name = eeg_cov.copy(), eeg_evoked.ch_names[2]
+    data = _full(noise_cov)
+    data[2] = data[:, 2] = np.nan
+    noise_cov.update(data=data, diag=False)
+    with pytest.raises(ValueError, match=rf"covariance of {name} is not finite.*\['bads'\]"):
+        prepare(eeg_evoked, forwards["volume"], noise_cov)
+    eeg_evoked.info["bads"] = [name]
+    problem = prepare(eeg_evoked, forwards["volume"], noise_cov)
+    np.testing.assert_allclose(
+        problem.data, prepare(eeg_evoked, forwards["volume"], eeg_cov).data, rtol=1e-10
+    )
+
+
+def test_channel_without_noise_is_named(eeg_evoked, forwards, eeg_cov):
+    noise_cov = eeg_cov.copy()
+    data = _full(noise_cov)
+    data[2] = data[:, 2] = 0
+    noise_cov.update(data=data, diag=False)
+    with pytest.warns(RuntimeWarning, match=rf"zero for {eeg_evoked.ch_names[2]}, .*\['bads'\]"):
+        prepare(eeg_evoked, forwards["volume"], noise_cov)
+
+
+@pytest.mark.parametrize("nave", ["20", None])
+def test_nave_that_is_no_number(nave, eeg_evoked, forwards):
+    eeg_evoked.nave = nave
+    with pytest.raises(ValueError, match=r"nave=.*set evoked\.nave"):
+        prepare(eeg_evoked, forwards["volume"])
+
+
+def test_data_of_objects_are_refused(eeg_evoked, forwards):
+    eeg_evoked.data = eeg_evoked.data.astype(object)
+    with pytest.raises(ValueError, match=r"type object.*astype\(float\)"):
+        prepare(eeg_evoked, forwards["volume"])

@@ -112,3 +112,11 @@ def test_without_pot_the_other_metrics_are_there(spaces, monkeypatch):
     assert np.isnan(without.pop("normalized_emd"))
     del with_pot["normalized_emd"]
     assert without == with_pot
+
+
+def test_values_that_are_not_finite_are_refused(spaces):
+    stc = mne.SourceEstimate(np.ones((2, 4)), [[0], [1]], 0, 0.1)
+    bad = stc.copy()
+    bad.data[0, 0] = np.nan
+    with pytest.raises(ValueError, match="stc has values that are not finite"):
+        score(stc, bad, spaces["surface"])

@@ -218,3 +218,27 @@ def test_channel_errors(forwards, eeg_info):
     fixed = mne.convert_forward_solution(forward, force_fixed=True, verbose=False)
     with pytest.raises(ValueError, match="force_fixed=False"):
         make_simulation(fixed, eeg_info, orientation="random")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(sources=[1.5]), "sources must be a whole number"),
+        (dict(sources="3"), "sources must be a whole number"),
+        (dict(n_trials=0), "n_trials must be a whole number of at least 1"),
+        (dict(n_trials=1.5), "n_trials must be a whole number"),
+        (dict(snr_db=np.nan), "snr_db must be a number"),
+        (dict(snr_db="5"), "snr_db must be a number"),
+        (dict(amplitude=0), "amplitude must be a finite number"),
+    ],
+)
+def test_options_without_meaning_are_refused(options, message, forwards, eeg_info):
+    with pytest.raises(ValueError, match=message):
+        simulate_evoked(forwards["volume"], eeg_info, **options)
+
+
+def test_other_things_than_info_and_covariance_are_refused(forwards, eeg_evoked):
+    with pytest.raises(TypeError, match=r"pass inst\.info"):
+        simulate_evoked(forwards["volume"], eeg_evoked)
+    with pytest.raises(TypeError, match="make_ad_hoc_cov"):
+        simulate_evoked(forwards["volume"], eeg_evoked.info, np.eye(32))
