@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import mne
+import numpy as np
 
 from mne_invkit.inverse import sensors
 from mne_invkit.inverse.values import check_survey, survey_data
 
 
 def pass_gate(
-    insts: tuple, infos: list[mne.Info], forward: mne.Forward, noise_cov, **span
+    insts: tuple,
+    infos: list[mne.Info],
+    forward: mne.Forward,
+    noise_cov: mne.Covariance | None,
+    **span: int | None,
 ) -> mne.Info:
     """Raise, or warn, unless data, forward solution and noise covariance fit together.
 
@@ -44,7 +49,9 @@ def pass_gate(
     return sensors.check_reference(picked[0], None)
 
 
-def pass_again(insts: tuple, info: mne.Info, forward: mne.Forward, projector, **span) -> None:
+def pass_again(
+    insts: tuple, info: mne.Info, forward: mne.Forward, projector: np.ndarray, **span: int | None
+) -> None:
     """Raise, or warn, unless a prepared problem describes some data.
 
     Parameters

@@ -17,6 +17,7 @@ _PLAUSIBLE = {  # name, unit, standard deviation over time: lowest, typical, hig
     "mag": ("Magnetometers", "T", 1e-17, 1e-13, 1e-7),
     "grad": ("Gradiometers", "T/m", 1e-16, 1e-11, 1e-6),
 }
+_LOUD = 100.0  # times the median standard deviation of the channels of a type
 _STRONGEST = 1e-6  # A m, more than any cortex can do
 
 
@@ -152,6 +153,16 @@ def check_survey(survey: Survey, info: mne.Info) -> None:
             f"inst.info['bads'] += {flat if len(flat) < 6 else '[...]'}, interpolate them, "
             "or, if one is the reference electrode, call inst.apply_proj() before."
         )
+    types = np.array(info.get_channel_types())
+    for kind in sorted(set(types)):
+        own = types == kind
+        middle = np.median(survey.std[own])
+        loud = names[own & (survey.std > _LOUD * middle)] if middle else []
+        if len(loud):
+            warn(
+                f"{some(loud)} vary more than {_LOUD:g} times as much as most {kind} channels: "
+                "mark them as bad in inst.info['bads'], or scale them."
+            )
     for name, unit, typical, std in _implausible(info, survey.std):
         warn(
             f"{name} data vary by {std:.1e} {unit} (median over channels), while {typical:.0e} "
@@ -243,10 +254,12 @@ def rank_of_types(rank: object, info: mne.Info) -> dict | str | None:
         )
     types = set(info.get_channel_types(unique=True))
     meg = types.intersection(["mag", "grad"])
-    if len(meg) == 2 and meg.intersection(rank):
+    if len(meg) == 2 and meg.issubset(rank):
+        rank = {**rank, "meg": rank["mag"] + rank["grad"]}  # which MNE counts together
+    elif len(meg) == 2 and meg.intersection(rank):
         raise ValueError(
-            f"rank={rank} tells magnetometers from gradiometers, whose rank MNE counts together: "
-            "pass rank=dict(meg=...), the sum of both."
+            f"rank={rank} lacks one of magnetometers and gradiometers: pass both, or their sum, "
+            "rank=dict(meg=...)."
         )
     joint = {"meg"} if len(meg) == 2 else meg
     used = {kind: value for kind, value in rank.items() if kind in types.difference(meg) | joint}

@@ -134,6 +134,12 @@ def test_magnetometers_in_femtotesla_warn(make_evoked, meeg_info, meeg_forward):
         prepare(evoked, meeg_forward)
 
 
+def test_a_channel_in_another_unit_is_named(eeg_evoked, forwards):
+    eeg_evoked.data[5] *= 1e4
+    with pytest.warns(RuntimeWarning, match=rf"{eeg_evoked.ch_names[5]} vary more than 100 times"):
+        prepare(eeg_evoked, forwards["volume"])
+
+
 def test_offsets_of_electrodes_are_no_unit(eeg_evoked, forwards):
     """DC-coupled amplifiers record tens of millivolts, which a reference leaves in."""
     eeg_evoked.data += np.linspace(-0.05, 0.05, 32)[:, np.newaxis]
@@ -201,8 +207,14 @@ def test_rank_of_no_type(rank, message, eeg_evoked, forwards, eeg_cov):
 
 def test_rank_of_magnetometers_and_gradiometers_is_one(meeg_info, meeg_forward, make_evoked):
     noise_cov = mne.make_ad_hoc_cov(meeg_info, verbose=False)
-    with pytest.raises(ValueError, match=r"counts together: pass rank=dict\(meg"):
-        prepare(make_evoked(meeg_info), meeg_forward, noise_cov, rank=dict(mag=30, grad=60))
+    evoked = make_evoked(meeg_info)
+    apart, joint = (
+        prepare(evoked, meeg_forward, noise_cov, rank=dict(eeg=31, **meg))
+        for meg in (dict(mag=30, grad=60), dict(meg=90))
+    )
+    np.testing.assert_array_equal(apart.gain, joint.gain)
+    with pytest.raises(ValueError, match=r"lacks one of magnetometers and gradiometers"):
+        prepare(evoked, meeg_forward, noise_cov, rank=dict(mag=30))
     magnetometers = make_evoked(meeg_info).pick("mag")
     with pytest.warns(RuntimeWarning, match="spans only|beyond the rank"):
         problem = prepare(magnetometers, meeg_forward, noise_cov, rank=dict(meg=20))
