@@ -27,6 +27,11 @@ from mne_kronbayes.noise_epochs import noise_autocovariance
 from mne_kronbayes.result import KronBayesResult
 from mne_kronbayes.windows import learning_windows
 
+_TOO_SHORT = (
+    "The data have one time sample, too few to learn from: pass a longer window with "
+    "evoked.crop(tmin, tmax), or the uncropped data."
+)
+
 
 @verbose
 @fill_doc
@@ -121,7 +126,8 @@ def fit_kron_bayes(
         "noise_temporal": "white" if baseline is not None else noise_temporal,
     }  # fmt: skip
     check_settings(**options, buffer_size=buffer_size, depth=depth)
-    check_instances(evoked)
+    if len(check_instances(evoked)[0].times) < 2:
+        raise ValueError(_TOO_SHORT)
     check_pick_ori(pick_ori, forward, loose)
     problem = prepare_problem(evoked, forward, noise_cov, loose=loose, depth=depth, rank=rank)
     windows = learning_windows(problem, buffer_size)
@@ -145,11 +151,8 @@ def fit_kron_bayes(
 def _check_windows(windows: np.ndarray, problem: InverseProblem, temporal) -> None:
     """Are there enough samples to learn from."""
     n_trials, n_rank, n_times = windows.shape
-    if n_times < 2:
-        raise ValueError(
-            "The data have one time sample, too few to learn from: pass a longer window with "
-            "evoked.crop(tmin, tmax), or the uncropped data."
-        )
+    if n_times < 2:  # between bad segments, too
+        raise ValueError(_TOO_SHORT)
     share = windows[:, 0].size / (len(problem.data) * good_samples(problem.insts[0]).sum())
     if share < 0.5:
         warn(

@@ -15,6 +15,8 @@ from mne_invkit.heads.electrodes import place_electrodes
 from mne_invkit.heads.subject import HEMIS, SUBJECT, is_cortex, write_registration, write_subject
 from mne_invkit.heads.surfaces import SHIPPED, radii
 
+SPACINGS = (*(f"ico{k}" for k in range(6)), *(f"oct{k}" for k in range(1, 7)), "all")
+"""Subsamplings of the template's surfaces."""
 CONDUCTIVITY = (0.3, 0.006, 0.3)
 """Conductivities of brain, skull and scalp (S/m), in MNE's order."""
 
@@ -179,6 +181,8 @@ def template_source_space(
     """
     if src not in ("surface", "volume"):
         raise ValueError(f'src must be "surface" or "volume", got {src!r}.')
+    if src == "surface" and spacing not in SPACINGS:
+        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}.")
     if not isinstance(pos, Real) or not 0 < pos < np.inf:
         raise ValueError(f"pos must be a positive number of mm, got {pos!r}.")
     subjects_dir = template_subjects_dir()

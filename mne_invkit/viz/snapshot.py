@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -267,6 +268,8 @@ def _time_index(stc, magnitude, time) -> int:
     """Index of a time, by default that of the largest magnitude."""
     if time is None:
         return int(magnitude.max(axis=0, initial=0).argmax())
+    if not isinstance(time, Real) or not np.isfinite(time):
+        raise ValueError(f"time must be a number (s) or None, got {time!r}.")
     k = int(np.abs(stc.times - time).argmin())
     if abs(stc.times[k] - time) > (0.5 + 1e-6) * stc.tstep:
         raise ValueError(

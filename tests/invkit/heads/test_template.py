@@ -327,6 +327,7 @@ def test_unknown_source_space_raises(eeg_info):
     [
         (dict(mindist=500.0), "mindist must be a number from 0 to 50 mm"),
         (dict(mindist="3"), "mindist must be a number"),
+        (dict(spacing="ico9"), "spacing must be one of ico0, .*oct6, all, got 'ico9'"),
         (dict(src="volume", pos=0), "pos must be a positive number"),
         (dict(src="volume", pos=np.nan), "pos must be a positive number"),
         (dict(conductivity=0.3), "three positive numbers"),

@@ -103,6 +103,12 @@ def test_mni_position_where_the_transformation_is_known(volume_src, make_stc, tm
     assert snapshot.has_t1 == t1
 
 
+@pytest.mark.parametrize("time", ["0.1", np.nan])
+def test_time_is_a_number(surface_src, make_stc, time):
+    with pytest.raises(ValueError, match="time must be a number"):
+        take_snapshot(make_stc(surface_src, MOTOR), time=time)
+
+
 @pytest.mark.parametrize("time", [-0.006, 0.036])
 def test_time_beyond_half_a_sample_is_outside(surface_src, make_stc, time):
     with pytest.raises(ValueError, match=r"outside of stc, which spans 0 to 0\.03 s"):
