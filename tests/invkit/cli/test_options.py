@@ -92,7 +92,7 @@ def test_no_annotation_takes_what_is_typed():
     [
         ("kronbayes", "noise=bogus", "noise must be one of"),
         ("kronbayes", "occam=0.5", "occam must be"),
-        ("kronbayes", "buffer_size=1", "buffer_size must be at least 2"),
+        ("kronbayes", "buffer_size=1", "buffer_size must be a whole number of at least 2"),
         ("kronbayes", "depth=3", "depth must lie between"),
         ("kronbayes", "pick_ori=up", "pick_ori must be"),
         ("eloreta", "lambda2=-1", "lambda2 must be"),
