@@ -101,7 +101,7 @@ def move_a_little(given, rng):
     shift = rng.uniform(-0.005, 0.005, 3)
     for inst in given.insts:
         for ch in inst.info["chs"]:
-            ch["loc"][:3] += shift
+            ch["loc"][:3] += shift if np.any(ch["loc"][:3]) else 0  # zero is no position
 
 
 def forget_a_position(given, rng):
