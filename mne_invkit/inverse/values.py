@@ -305,7 +305,9 @@ def check_covariance(
     if variance.min() < 0:
         raise ValueError("The noise covariance has negative variances: it is not a covariance.")
     scale = np.sqrt(np.where(variance > 0, variance, 1))
-    powers = np.linalg.eigvalsh(data / scale / scale[:, np.newaxis])
+    with np.errstate(over="ignore", invalid="ignore"):
+        correlation = data / scale / scale[:, np.newaxis]
+    powers = np.linalg.eigvalsh(correlation) if np.isfinite(correlation).all() else [-1, 1]
     if powers[0] < -1e-5 * powers[-1]:
         raise ValueError(
             "The noise covariance is not positive semidefinite, so it is no covariance: estimate "

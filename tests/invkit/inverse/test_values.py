@@ -205,6 +205,13 @@ def test_rank_of_no_type(rank, message, eeg_evoked, forwards, eeg_cov):
         prepare(eeg_evoked, forwards["volume"], eeg_cov, rank=rank)
 
 
+def test_numbers_beyond_measure_are_no_covariance(eeg_evoked, forwards, eeg_cov):
+    eeg_cov = eeg_cov.copy()
+    eeg_cov["data"][3, 4] = eeg_cov["data"][4, 3] = 1e300
+    with pytest.raises(ValueError, match="not positive semidefinite"):
+        prepare(eeg_evoked, forwards["volume"], eeg_cov)
+
+
 def test_rank_of_magnetometers_and_gradiometers_is_one(meeg_info, meeg_forward, make_evoked):
     noise_cov = mne.make_ad_hoc_cov(meeg_info, verbose=False)
     evoked = make_evoked(meeg_info)
