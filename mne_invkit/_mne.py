@@ -19,6 +19,7 @@ __all__ = [
     "is_bipolar",
     "is_fixed",
     "is_from_mri",
+    "is_in_device_frame",
     "is_in_head_frame",
     "is_right_hemisphere",
     "make_projector",
@@ -71,6 +72,11 @@ def space_kind(src: mne.SourceSpaces) -> str:
     ``src.kind`` is "mixed" for a single hemisphere.
     """
     return "surface" if all(space["type"] == "surf" for space in src) else src.kind
+
+
+def is_in_device_frame(ch: dict) -> bool:
+    """Whether a sensor is placed in the frame of the MEG device: no attribute says it."""
+    return ch["coord_frame"] == FIFF.FIFFV_COORD_DEVICE
 
 
 def is_from_mri(trans: mne.transforms.Transform) -> bool:

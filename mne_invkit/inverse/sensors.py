@@ -12,6 +12,7 @@ from mne_invkit._mne import (
     get_current_comp,
     is_average_reference,
     is_bipolar,
+    is_in_device_frame,
     is_in_head_frame,
     make_projector,
 )
@@ -300,6 +301,6 @@ def _place(ch: dict, info: mne.Info) -> np.ndarray:
     place = np.array(ch["loc"][:3], float)
     if not np.any(place):
         return np.full(3, np.nan)
-    if not is_in_head_frame(ch) and info["dev_head_t"] is not None:
+    if is_in_device_frame(ch) and info["dev_head_t"] is not None:
         place = mne.transforms.apply_trans(info["dev_head_t"], place)
     return place
